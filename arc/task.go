@@ -1,0 +1,186 @@
+package arc
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// TaskStatus is the state of a task.
+type TaskStatus string
+
+// The states of a task (specification, "Task lifecycle").
+const (
+	TaskSubmitted     TaskStatus = "SUBMITTED"
+	TaskWorking       TaskStatus = "WORKING"
+	TaskInputRequired TaskStatus = "INPUT_REQUIRED"
+	TaskCompleted     TaskStatus = "COMPLETED"
+	TaskFailed        TaskStatus = "FAILED"
+	TaskCanceled      TaskStatus = "CANCELED"
+)
+
+// TaskStatuses lists the states in the order of a task's life.
+var TaskStatuses = []TaskStatus{TaskSubmitted, TaskWorking, TaskInputRequired, TaskCompleted, TaskFailed, TaskCanceled}
+
+// Terminal tells whether a task in this state has ended.
+func (s TaskStatus) Terminal() bool {
+	return s == TaskCompleted || s == TaskFailed || s == TaskCanceled
+}
+
+// taskMoves is the transition table. A crashed or retried attempt goes from
+// WORKING back to SUBMITTED.
+var taskMoves = map[TaskStatus][]TaskStatus{
+	TaskSubmitted:     {TaskWorking, TaskFailed, TaskCanceled},
+	TaskWorking:       {TaskSubmitted, TaskInputRequired, TaskCompleted, TaskFailed, TaskCanceled},
+	TaskInputRequired: {TaskSubmitted, TaskWorking, TaskFailed, TaskCanceled},
+}
+
+// CanBecome tells whether a task may go from s to next.
+func (s TaskStatus) CanBecome(next TaskStatus) bool {
+	return slices.Contains(taskMoves[s], next)
+}
+
+// Closed gives the error for a call that a task in state s no longer takes;
+// nil if the task is still open.
+func (s TaskStatus) Closed(taskID string) *Error {
+	var e *Error
+	switch s {
+	case TaskCompleted:
+		e = Errorf(CodeTaskCompleted, "the task is already completed")
+	case TaskCanceled:
+		e = Errorf(CodeTaskCanceled, "the task is already canceled")
+	case TaskFailed:
+		e = Errorf(CodeInvalidTransition, "the task has failed and takes no further calls")
+	default:
+		return nil
+	}
+	return e.With("taskId", taskID).With("status", s).With("retryable", false)
+}
+
+// Priority says how urgent a task is: the order of dispatch, with ageing.
+type Priority string
+
+// The priorities of the specification.
+const (
+	PriorityLow    Priority = "LOW"
+	PriorityNormal Priority = "NORMAL"
+	PriorityHigh   Priority = "HIGH"
+	PriorityUrgent Priority = "URGENT"
+)
+
+// Priorities lists the priorities from least to most urgent.
+var Priorities = []Priority{PriorityLow, PriorityNormal, PriorityHigh, PriorityUrgent}
+
+// UnmarshalJSON refuses anything but the four words with -42010.
+func (p *Priority) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) != nil || !slices.Contains(Priorities, Priority(s)) {
+		return Errorf(CodeInvalidPriority, "priority must be one of LOW, NORMAL, HIGH, URGENT").
+			With("field", "priority").With("allowed", Priorities)
+	}
+	*p = Priority(s)
+	return nil
+}
+
+// Task is long work given to an agent.
+type Task struct {
+	ID            string          `json:"taskId"`
+	Status        TaskStatus      `json:"status"`
+	Priority      Priority        `json:"priority,omitempty"`
+	AssignedAgent string          `json:"assignedAgent,omitempty"`
+	CreatedAt     Time            `json:"createdAt,omitzero"`
+	UpdatedAt     Time            `json:"updatedAt,omitzero"`
+	CompletedAt   Time            `json:"completedAt,omitzero"`
+	CanceledAt    Time            `json:"canceledAt,omitzero"`
+	Deadline      Time            `json:"deadline,omitzero"`
+	Reason        string          `json:"reason,omitempty"`
+	Error         *TaskError      `json:"error,omitempty"`
+	Progress      *Progress       `json:"progress,omitempty"`
+	Attempt       int             `json:"attempt,omitempty"`
+	TraceID       string          `json:"traceId,omitempty"`
+	Messages      []Message       `json:"messages,omitempty"`
+	Artifacts     []Artifact      `json:"artifacts,omitempty"`
+	Metadata      json.RawMessage `json:"metadata,omitzero"`
+}
+
+// TaskError says why a task failed.
+type TaskError struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Reason  string `json:"reason,omitempty"` // a stable word
+}
+
+// Progress says how far a task is.
+type Progress struct {
+	Percent int    `json:"percent"` // 0 to 100
+	Note    string `json:"note,omitempty"`
+	At      Time   `json:"at,omitzero"`
+}
+
+// CreateTaskParams are the params of task.create. IdempotencyKey and DryRun are
+// extensions of arcd.
+type CreateTaskParams struct {
+	InitialMessage *Message        `json:"initialMessage"`
+	Priority       Priority        `json:"priority,omitempty"` // default NORMAL
+	Metadata       json.RawMessage `json:"metadata,omitzero"`
+	IdempotencyKey string          `json:"idempotencyKey,omitempty"`
+	DryRun         bool            `json:"dryRun,omitempty"`
+}
+
+// SendTaskParams are the params of task.send.
+type SendTaskParams struct {
+	TaskID         string   `json:"taskId"`
+	Message        *Message `json:"message"`
+	IdempotencyKey string   `json:"idempotencyKey,omitempty"`
+}
+
+// GetTaskParams are the params of task.info; both flags default to true.
+type GetTaskParams struct {
+	TaskID           string `json:"taskId"`
+	IncludeMessages  *bool  `json:"includeMessages,omitempty"`
+	IncludeArtifacts *bool  `json:"includeArtifacts,omitempty"`
+}
+
+// CancelTaskParams are the params of task.cancel.
+type CancelTaskParams struct {
+	TaskID string `json:"taskId"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// ListTasksParams are the params of the extension task.list. All are optional.
+type ListTasksParams struct {
+	Status  []TaskStatus `json:"status,omitempty"`  // any of these
+	Agent   string       `json:"agent,omitempty"`   // tasks given to this agent
+	TraceID string       `json:"traceId,omitempty"` // tasks of this trace
+	After   Time         `json:"after,omitzero"`    // created at or after
+	Before  Time         `json:"before,omitzero"`   // created before
+	Limit   int          `json:"limit,omitempty"`   // 1 to 200, default 50
+	Cursor  string       `json:"cursor,omitempty"`  // from an earlier answer
+}
+
+// TaskEventsParams are the params of the extension task.events.
+type TaskEventsParams struct {
+	TaskID string `json:"taskId"`
+	After  int64  `json:"after,omitempty"`  // replay events with a greater seq
+	Follow *bool  `json:"follow,omitempty"` // default true: stay until the task ends
+}
+
+// TaskResult is the result of task.create, task.info and task.cancel.
+type TaskResult struct {
+	Type   string `json:"type"` // "task"
+	Task   *Task  `json:"task"`
+	DryRun bool   `json:"dryRun,omitempty"`
+}
+
+// SuccessResult is the result of task.send.
+type SuccessResult struct {
+	Success bool   `json:"success"`
+	Message string `json:"message,omitempty"`
+}
+
+// TaskList is the result of task.list, newest first. NextCursor is "" on the
+// last page.
+type TaskList struct {
+	Type       string `json:"type"` // "tasks"
+	Tasks      []Task `json:"tasks"`
+	NextCursor string `json:"nextCursor,omitempty"`
+}

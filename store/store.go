@@ -1,0 +1,194 @@
+// Package store is the contract of the durable state: what a store keeps
+// ([Thread], [Event], [Item]), and how it changes ([Change]). Engines are in
+// packages below it; package storetest proves that one keeps the contract.
+//
+// The rules, for every engine:
+//
+//   - A [Change] is whole or absent, its events included, and it is on disk
+//     before Commit returns.
+//   - Changes of one thread are ordered by compare-and-set on its Rev.
+//   - Events of one thread are numbered 1, 2, 3, … without holes, in commit
+//     order. Readers follow that log; [Store.Watch] only tells them when to look.
+//   - Time comes in with the call, so that tests own the clock.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+)
+
+// Errors of a store. What a caller may see is decided in package methods.
+var (
+	ErrNotFound = errors.New("store: not found")
+	ErrConflict = errors.New("store: changed by somebody else") // read again and retry
+	ErrExists   = errors.New("store: id already in use")
+	ErrClosed   = errors.New("store: closed")
+)
+
+// Kind tells tasks from chats.
+type Kind uint8
+
+// The kinds of threads.
+const (
+	Task Kind = iota + 1
+	Chat
+)
+
+// Thread is one task or chat: the row that a Change writes.
+type Thread struct {
+	ID    string
+	Kind  Kind
+	Owner string // auth.Principal.Owner of the creator
+	From  string // requestAgent that created it
+	Agent string // targetAgent
+	Trace string // traceId, may be ""
+
+	Status   string // arc.TaskStatus or arc.ChatStatus
+	Priority arc.Priority
+	Created  time.Time // milliseconds, like all times here
+	Updated  time.Time
+	Ended    time.Time // zero while open
+
+	Rev   int64 // number of commits; set by the store
+	Seq   int64 // number of the last event; set by the store
+	Items int   // number of items; set by the store
+
+	// Ready says that the thread waits for its agent; Rank orders those that
+	// do, smallest first.
+	Ready bool
+	Rank  int64
+	// Due is when somebody must look at the thread again: a lease, deadline,
+	// retry or idle time runs out. Zero: never.
+	Due time.Time
+
+	// Body is the rest, as package methods encodes it. Engines do not read it.
+	Body []byte
+}
+
+// ItemKind tells messages from artifacts.
+type ItemKind uint8
+
+// The kinds of items.
+const (
+	MessageItem ItemKind = iota + 1
+	ArtifactItem
+)
+
+// Item is a message or artifact of a thread, numbered from 1 in the order of
+// arrival by the store.
+type Item struct {
+	Kind ItemKind
+	Body []byte
+}
+
+// Change is one atomic change of one thread.
+type Change struct {
+	// Thread is its new state. Rev must be the Rev that the change is based on,
+	// 0 for a new thread; Seq and Items are set by the store.
+	Thread Thread
+	// Events are appended to its log; their Seq is set by the store.
+	Events []arc.Event
+	// Items are appended to its history.
+	Items []Item
+	// Key, if set, makes the change happen at most once.
+	Key *Key
+}
+
+// Key is an idempotency key. It is unique within its owner.
+type Key struct {
+	Owner   string
+	Name    string
+	Hash    []byte // of what was asked
+	Reply   []byte // what to answer next time; may be nil
+	Expires time.Time
+}
+
+// ReplayError says that a change was not made because its key is in use.
+type ReplayError struct {
+	Thread string // id of the thread that the first call changed
+	Hash   []byte
+	Reply  []byte
+}
+
+func (*ReplayError) Error() string { return "store: idempotency key already used" }
+
+// Query selects a page of an owner's threads, newest first (by Created, then
+// ID, descending).
+type Query struct {
+	Owner  string
+	Kind   Kind
+	Status []string // any of these; nil: all
+	Agent  string   // "": all
+	Trace  string   // "": all
+	From   time.Time
+	To     time.Time // exclusive; zero: no end
+	// BeforeTime and BeforeID are the last row of the page before.
+	BeforeTime time.Time
+	BeforeID   string
+	Limit      int // at least 1
+}
+
+// Revocation makes tokens invalid before their time.
+type Revocation struct {
+	Kind    string    // "jti" or "sub"
+	Value   string    // issuer, line feed, token id or subject
+	Before  time.Time // for a subject: tokens issued before this are invalid
+	Expires time.Time // when the entry may be forgotten
+}
+
+// Hint says that a thread has events up to Seq. Hints may get lost.
+type Hint struct {
+	Thread string
+	Seq    int64
+	Ready  string // agent id, if the thread became ready
+}
+
+// Store is the durable state. All methods are safe for concurrent use and give
+// ErrClosed after Close.
+type Store interface {
+	// Commit makes one change, durably. It gives the thread as stored.
+	// Errors: ErrConflict (Rev has moved on, or the thread is gone), ErrExists
+	// (new thread, id in use), *ReplayError (key in use; the key is looked at
+	// before anything else).
+	Commit(ctx context.Context, c Change) (Thread, error)
+	// Thread reads one thread. ErrNotFound.
+	Thread(ctx context.Context, id string) (Thread, error)
+	// Threads reads a page.
+	Threads(ctx context.Context, q Query) ([]Thread, error)
+	// Items reads a thread's whole history in order.
+	Items(ctx context.Context, id string) ([]Item, error)
+	// Events reads up to max events with Seq > after, in order. gap says that
+	// events after that number once existed and were pruned.
+	Events(ctx context.Context, id string, after int64, max int) (evs []arc.Event, gap bool, err error)
+	// Ready reads up to max ready threads of an agent by (Rank, ID).
+	Ready(ctx context.Context, agent string, max int) ([]Thread, error)
+	// Due reads up to max threads whose Due is set and not after now, by Due.
+	Due(ctx context.Context, now time.Time, max int) ([]Thread, error)
+	// Counts gives the number of open threads by agent.
+	Counts(ctx context.Context) (map[string]int, error)
+	// Replay finds what an idempotency key stands for; nil if it is unused or
+	// expired.
+	Replay(ctx context.Context, owner, name string, now time.Time) (*ReplayError, error)
+
+	// Revoke adds a revocation; an equal (Kind, Value) is replaced.
+	Revoke(ctx context.Context, r Revocation) error
+	// Revocations reads all that have not expired.
+	Revocations(ctx context.Context, now time.Time) ([]Revocation, error)
+
+	// Prune deletes up to max threads that ended before endedBefore with all
+	// that belongs to them, and expired keys and revocations. It gives the
+	// number of threads deleted.
+	Prune(ctx context.Context, now, endedBefore time.Time, max int) (int, error)
+
+	// Watch calls f after each commit, quickly and in no promised order, until
+	// stop is called. f must not block and must not call the store.
+	Watch(f func(Hint)) (stop func())
+	// Check tells whether the store works and is as durable as promised.
+	Check(ctx context.Context) error
+	// Backup writes a consistent copy to a new file. ErrExists if there is one.
+	Backup(ctx context.Context, file string) error
+	Close() error
+}
