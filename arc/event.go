@@ -43,3 +43,32 @@ type TaskEvent struct {
 type TurnEnd struct {
 	Error *ErrorObject `json:"error,omitempty"` // nil if the turn went well
 }
+
+// EventData is the data of the events that the specification names: status and
+// message always, the rest by event (contract: specification, table of
+// notification data). Durations are in milliseconds.
+type EventData struct {
+	Status         string          `json:"status"`
+	Message        string          `json:"message"`
+	Priority       Priority        `json:"priority,omitempty"`
+	AssignedAgent  string          `json:"assignedAgent,omitempty"`
+	CreatedAt      Time            `json:"createdAt,omitzero"`
+	StartedAt      Time            `json:"startedAt,omitzero"`
+	PausedAt       Time            `json:"pausedAt,omitzero"`
+	ResumedAt      Time            `json:"resumedAt,omitzero"`
+	CompletedAt    Time            `json:"completedAt,omitzero"`
+	FailedAt       Time            `json:"failedAt,omitzero"`
+	CanceledAt     Time            `json:"canceledAt,omitzero"`
+	ChangedAt      Time            `json:"changedAt,omitzero"`
+	PreviousStatus string          `json:"previousStatus,omitempty"`
+	RequiredInput  json.RawMessage `json:"requiredInput,omitzero"`
+	PauseDuration  int64           `json:"pauseDuration,omitzero"`
+	Duration       int64           `json:"duration,omitzero"`
+	ArtifactCount  int             `json:"artifactCount,omitzero"`
+	MessageCount   int             `json:"messageCount,omitzero"`
+	Error          *TaskError      `json:"error,omitempty"`
+	CanceledBy     string          `json:"canceledBy,omitempty"`
+	Reason         string          `json:"reason,omitempty"`
+	MessageContent json.RawMessage `json:"messageContent,omitzero"`
+	Artifact       json.RawMessage `json:"artifact,omitzero"`
+}

@@ -26,12 +26,11 @@ func (s TaskStatus) Terminal() bool {
 	return s == TaskCompleted || s == TaskFailed || s == TaskCanceled
 }
 
-// taskMoves is the transition table. A crashed or retried attempt goes from
-// WORKING back to SUBMITTED.
+// taskMoves is the transition table.
 var taskMoves = map[TaskStatus][]TaskStatus{
 	TaskSubmitted:     {TaskWorking, TaskFailed, TaskCanceled},
-	TaskWorking:       {TaskSubmitted, TaskInputRequired, TaskCompleted, TaskFailed, TaskCanceled},
-	TaskInputRequired: {TaskSubmitted, TaskWorking, TaskFailed, TaskCanceled},
+	TaskWorking:       {TaskInputRequired, TaskCompleted, TaskFailed, TaskCanceled},
+	TaskInputRequired: {TaskWorking, TaskFailed, TaskCanceled},
 }
 
 // CanBecome tells whether a task may go from s to next.
@@ -175,6 +174,16 @@ type TaskResult struct {
 type SuccessResult struct {
 	Success bool   `json:"success"`
 	Message string `json:"message,omitempty"`
+}
+
+// EventList is the result of task.events where the caller takes no stream: the
+// events after the number asked for, at most 1,000. More says that there are
+// later ones.
+type EventList struct {
+	Type   string      `json:"type"` // "events"
+	TaskID string      `json:"taskId"`
+	Events []TaskEvent `json:"events"`
+	More   bool        `json:"more,omitempty"`
 }
 
 // TaskList is the result of task.list, newest first. NextCursor is "" on the

@@ -1,0 +1,153 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/arcd-io/arcd/arc"
+)
+
+// Client is a machine that may ask the issuer for tokens with its id and secret.
+type Client struct {
+	// SecretHash is the argon2id hash of its secret in PHC form, see [HashSecret].
+	SecretHash string `json:"secret_hash" koanf:"secret_hash"`
+	// Scopes are the most that its tokens may hold.
+	Scopes []string `json:"scopes,omitempty" koanf:"scopes"`
+	// Agents are the agent ids that its tokens may speak as. None: any.
+	Agents []string `json:"agents,omitempty" koanf:"agents"`
+	// Audience is the audience of its tokens unless it asks for another. Default:
+	// the issuer's first.
+	Audience string `json:"audience,omitempty" koanf:"audience"`
+}
+
+// clientFile is the content of a client file.
+type clientFile struct {
+	Version int               `json:"version"` // 1
+	Clients map[string]Client `json:"clients"`
+}
+
+// maxClientID is the longest client id in bytes.
+const maxClientID = 128
+
+// check tells what is wrong with a client, its id included.
+func (c Client) check(id string) error {
+	if id == "" || len(id) > maxClientID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("client id %q is not 1 to %d visible ASCII characters", id, maxClientID)
+	}
+	if _, err := parseArgonHash(c.SecretHash); err != nil {
+		return fmt.Errorf("client %q: secret_hash %w", id, err)
+	}
+	if err := checkScopes(c.Scopes); err != nil {
+		return fmt.Errorf("client %q: scopes: %w", id, err)
+	}
+	for _, agent := range c.Agents {
+		if !arc.ValidAgentID(agent) {
+			return fmt.Errorf("client %q: agents: %q %s", id, agent, arc.AgentIDIssue)
+		}
+	}
+	return nil
+}
+
+// checkScopes tells which is not a scope-token of RFC 6749 section 3.3.
+func checkScopes(scopes []string) error {
+	for _, s := range scopes {
+		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			return fmt.Errorf("%q is not a scope: visible ASCII characters without \" and \\", s)
+		}
+	}
+	return nil
+}
+
+func checkClients(clients map[string]Client) error {
+	for _, id := range slices.Sorted(maps.Keys(clients)) {
+		if err := clients[id].check(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadClientFile reads and checks a client file.
+func loadClientFile(path string) (map[string]Client, fs.FileInfo, error) {
+	var f clientFile
+	seen, err := readPrivateJSON(path, &f)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.Version != 1 {
+		return nil, nil, fmt.Errorf("%s is of version %d, which this arcd does not know", path, f.Version)
+	}
+	if err := checkClients(f.Clients); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f.Clients, seen, nil
+}
+
+// Clients lists the clients of a client file by id. A missing file has none.
+func Clients(file string) (map[string]Client, error) {
+	clients, _, err := loadClientFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]Client{}, nil
+	}
+	return clients, err
+}
+
+// AddClient makes a secret for a new client of the file, stores its hash and
+// gives the secret: it can never be had again. The file is made, with mode 0600,
+// if it is missing. A running [Issuer] of the file knows the client at once.
+// c.SecretHash is ignored. An id that is taken is an error.
+func AddClient(file, name string, c Client) (secret string, err error) {
+	secret, c.SecretHash = NewSecret()
+	if err := c.check(name); err != nil {
+		return "", fmt.Errorf("adding a client: %w", err)
+	}
+	err = changeClients(file, func(clients map[string]Client) error {
+		if _, taken := clients[name]; taken {
+			return fmt.Errorf("client %q exists already: remove it first", name)
+		}
+		clients[name] = c
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("adding a client: %w", err)
+	}
+	return secret, nil
+}
+
+// RemoveClient takes a client out of the file. It gets no more tokens from then
+// on; those that it has stay good until they expire or are revoked. An unknown
+// id is an error.
+func RemoveClient(file, name string) error {
+	err := changeClients(file, func(clients map[string]Client) error {
+		if _, there := clients[name]; !there {
+			return fmt.Errorf("there is no client %q in %s", name, file)
+		}
+		delete(clients, name)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("removing a client: %w", err)
+	}
+	return nil
+}
+
+// changeClients runs change on the clients of the file and stores the outcome.
+func changeClients(file string, change func(map[string]Client) error) error {
+	return withLock(file, func() error {
+		clients, err := Clients(file)
+		if err != nil {
+			return err
+		}
+		if clients == nil {
+			clients = map[string]Client{}
+		}
+		if err := change(clients); err != nil {
+			return err
+		}
+		return writePrivateJSON(file, clientFile{Version: 1, Clients: clients})
+	})
+}
