@@ -9,7 +9,10 @@
 //   - Changes of one thread are ordered by compare-and-set on its Rev.
 //   - Events of one thread are numbered 1, 2, 3, … without holes, in commit
 //     order. Readers follow that log; [Store.Watch] only tells them when to look.
-//   - Time comes in with the call, so that tests own the clock.
+//   - Time comes in with the call, so that tests own the clock. The one exception
+//     is Commit, which tells by the engine's clock whether a key has expired.
+//   - Bytes and slices are shared, not copied: neither side changes what it gave
+//     or got.
 package store
 
 import (
@@ -158,10 +161,11 @@ type Store interface {
 	Thread(ctx context.Context, id string) (Thread, error)
 	// Threads reads a page.
 	Threads(ctx context.Context, q Query) ([]Thread, error)
-	// Items reads a thread's whole history in order.
+	// Items reads a thread's whole history in order. ErrNotFound.
 	Items(ctx context.Context, id string) ([]Item, error)
 	// Events reads up to max events with Seq > after, in order. gap says that
-	// events after that number once existed and were pruned.
+	// events after that number once existed and were pruned. ErrNotFound if the
+	// thread is not there, or no more.
 	Events(ctx context.Context, id string, after int64, max int) (evs []arc.Event, gap bool, err error)
 	// Ready reads up to max ready threads of an agent by (Rank, ID).
 	Ready(ctx context.Context, agent string, max int) ([]Thread, error)
@@ -180,7 +184,8 @@ type Store interface {
 
 	// Prune deletes up to max threads that ended before endedBefore with all
 	// that belongs to them, and expired keys and revocations. It gives the
-	// number of threads deleted.
+	// number of threads deleted. A key lives until it expires, whatever becomes
+	// of its thread: what was done once must not be done again.
 	Prune(ctx context.Context, now, endedBefore time.Time, max int) (int, error)
 
 	// Watch calls f after each commit, quickly and in no promised order, until

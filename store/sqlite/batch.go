@@ -1,0 +1,84 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"github.com/arcd-io/arcd/store"
+)
+
+// batch is one transaction of the writer and what it leaves behind.
+type batch struct {
+	conn  *conn
+	cache *cache
+	now   time.Time
+	nextN int64
+
+	fresh map[string]*entry // threads as the transaction leaves them; nil: deleted
+	opens map[string]int64  // change of the number of open threads by agent
+}
+
+var errStale = errors.New("a cached thread differs from the stored one")
+
+// thread finds a thread as the transaction sees it; nil if there is none.
+func (b *batch) thread(id string) (*entry, error) {
+	if e, ok := b.fresh[id]; ok {
+		return e, nil
+	}
+	if e := b.cache.get(id); e != nil {
+		return e, nil
+	}
+	var e *entry
+	err := b.conn.query(threadByID, []any{id}, func(row []driver.Value) error {
+		var err error
+		e, err = scanEntry(row)
+		return err
+	})
+	return e, err
+}
+
+// set notes the new state of a thread; nil if it is gone.
+func (b *batch) set(id string, e *entry) {
+	if b.fresh == nil {
+		b.fresh = make(map[string]*entry, 32)
+	}
+	b.fresh[id] = e
+}
+
+// count notes that an agent has by more open threads.
+func (b *batch) count(agent string, by int64) {
+	if b.opens == nil {
+		b.opens = make(map[string]int64)
+	}
+	b.opens[agent] += by
+}
+
+// flush writes what is written once per transaction.
+func (b *batch) flush() error {
+	for agent, by := range b.opens {
+		if by == 0 {
+			continue
+		}
+		_, err := b.conn.exec(`INSERT INTO open_count (agent, open) VALUES (?, ?)
+			ON CONFLICT (agent) DO UPDATE SET open = open + excluded.open`, agent, by)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findReplay finds what a key stands for, unless it has expired.
+func findReplay(c *conn, owner, name string, now time.Time) (replay *store.ReplayError, err error) {
+	err = c.query(`SELECT thread, hash, reply FROM idem
+		WHERE owner = ? AND name = ? AND (expires IS NULL OR expires > ?)`,
+		[]any{owner, name, now.UnixMilli()}, func(row []driver.Value) error {
+			thread, _ := row[0].(string)
+			hash, _ := row[1].([]byte)
+			reply, _ := row[2].([]byte)
+			replay = &store.ReplayError{Thread: thread, Hash: hash, Reply: reply}
+			return nil
+		})
+	return replay, err
+}

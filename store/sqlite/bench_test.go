@@ -1,0 +1,134 @@
+package sqlite_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// callers is how many goroutines commit at once in the benchmarks.
+const callers = 32
+
+// creation is a change of the size that task.create makes.
+func creation(n int64, now time.Time) store.Change {
+	body := []byte(`{"deadline":"","metadata":{"k":"` + strings.Repeat("x", 80) + `"},"attempt":0}`)
+	message := []byte(`{"role":"user","parts":[{"type":"TextPart","content":"` + strings.Repeat("y", 180) + `"}]}`)
+	submitted := json.RawMessage(`{"taskId":"task-0123456789","status":"SUBMITTED","assignedAgent":"echo"}`)
+	return store.Change{
+		Thread: store.Thread{
+			ID: fmt.Sprintf("task-%013d%08d", now.UnixMilli(), n), Kind: store.Task,
+			Owner: fmt.Sprintf("https://issuer.example/oauth2/default\nclient-%d", n%8),
+			From:  "caller", Agent: "echo", Status: "SUBMITTED", Priority: arc.PriorityNormal,
+			Created: now, Updated: now, Ready: true, Rank: now.UnixMilli(), Body: body,
+		},
+		Events: []arc.Event{
+			{Type: arc.TaskCreatedEvent, At: arc.At(now), Data: submitted},
+			{Type: arc.NewMessageEvent, At: arc.At(now), Data: message},
+		},
+		Items: []store.Item{{Kind: store.MessageItem, Body: message}},
+	}
+}
+
+// cpu gives the processor time that the process has used.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// measure runs f from 32 goroutines and reports rates.
+func measure(b *testing.B, f func(n int64)) {
+	var n atomic.Int64
+	b.SetParallelism(max(1, callers/runtime.GOMAXPROCS(0)))
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpu(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			f(n.Add(1))
+		}
+	})
+	b.ReportMetric(float64(cpu(b)-before)/float64(b.N)/1e3, "cpu-µs/op")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
+func BenchmarkCreate(b *testing.B) {
+	s := openIn(b, b.TempDir(), 0)
+	defer closeIt(b, s)
+	measure(b, func(n int64) {
+		if _, err := s.Commit(b.Context(), creation(n, time.Now())); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// BenchmarkLife is a task from creation over the claim to the end.
+func BenchmarkLife(b *testing.B) {
+	s := openIn(b, b.TempDir(), 0)
+	defer closeIt(b, s)
+	measure(b, func(n int64) {
+		c := creation(n, time.Now())
+		t, err := s.Commit(b.Context(), c)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		t.Status, t.Ready, t.Due = "WORKING", false, time.Now().Add(time.Minute)
+		if t, err = s.Commit(b.Context(), store.Change{Thread: t, Events: c.Events[:1]}); err != nil {
+			b.Error(err)
+			return
+		}
+		t.Status, t.Ended, t.Due = "COMPLETED", time.Now(), time.Time{}
+		if _, err = s.Commit(b.Context(), store.Change{Thread: t, Events: c.Events, Items: c.Items}); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// BenchmarkRead reads a thread with its items as task.info does, from memory
+// and from the file.
+func BenchmarkRead(b *testing.B) {
+	for name, cacheBytes := range map[string]int{"memory": 0, "file": 1} {
+		b.Run(name, func(b *testing.B) {
+			s := openIn(b, b.TempDir(), cacheBytes)
+			defer closeIt(b, s)
+			made := make([]store.Thread, 1000)
+			for i := range made {
+				made[i] = mustCommit(b, s, creation(int64(i), epoch))
+			}
+			measure(b, func(n int64) {
+				id := made[n%int64(len(made))].ID
+				if _, err := s.Thread(b.Context(), id); err != nil {
+					b.Error(err)
+				}
+				if items, err := s.Items(b.Context(), id); err != nil || len(items) != 1 {
+					b.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkReady reads what a dispatcher reads, 32 rows at a time.
+func BenchmarkReady(b *testing.B) {
+	s := openIn(b, b.TempDir(), 0)
+	defer closeIt(b, s)
+	for i := range 1000 {
+		mustCommit(b, s, creation(int64(i), epoch))
+	}
+	measure(b, func(int64) {
+		if ts, err := s.Ready(b.Context(), "echo", callers); err != nil || len(ts) != callers {
+			b.Error(err)
+		}
+	})
+}

@@ -1,0 +1,230 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// commitJob is a store.Change on its way. The caller's goroutine packs, so that
+// the writer has less to do.
+type commitJob struct {
+	thread store.Thread // what is asked for, afterwards what is stored
+	events []arc.Event  // own copies, numbered by the writer
+	items  []store.Item
+	key    *store.Key
+
+	packedEvents, packedItems []byte
+
+	stored  store.Thread
+	ready   bool  // the thread became ready
+	refused error // why the change was not made
+	outcome chan error
+}
+
+// outcomes keeps channels for reuse; each is empty.
+var outcomes = sync.Pool{New: func() any { return make(chan error, 1) }}
+
+func newCommitJob(c *store.Change) *commitJob {
+	j := &commitJob{
+		thread: c.Thread, items: c.Items, key: c.Key,
+		packedEvents: packEvents(c.Events), packedItems: packItems(c.Items),
+		outcome: outcomes.Get().(chan error),
+	}
+	j.thread.Created, j.thread.Updated = cut(c.Thread.Created), cut(c.Thread.Updated)
+	j.thread.Ended, j.thread.Due = cut(c.Thread.Ended), cut(c.Thread.Due)
+	if len(c.Events) > 0 {
+		j.events = make([]arc.Event, len(c.Events))
+		for i, e := range c.Events {
+			j.events[i] = e
+			j.events[i].At = arc.At(e.At.Time)
+		}
+	}
+	return j
+}
+
+// Commit implements [store.Store].
+func (s *engine) Commit(ctx context.Context, c store.Change) (store.Thread, error) {
+	j := newCommitJob(&c)
+	if err := s.w.do(ctx, j); err != nil {
+		outcomes.Put(j.outcome)
+		return store.Thread{}, err
+	}
+	// From here the outcome is waited for whatever becomes of ctx: it takes one
+	// flush, and a caller that left could not know whether the change was made.
+	err := <-j.outcome
+	outcomes.Put(j.outcome)
+	if err != nil {
+		return store.Thread{}, err
+	}
+	h := store.Hint{Thread: j.stored.ID, Seq: j.stored.Seq}
+	if j.ready {
+		h.Ready = j.stored.Agent
+	}
+	s.watch.tell(h)
+	return j.stored, nil
+}
+
+func (j *commitJob) finish(err error) {
+	if err == nil {
+		err = j.refused
+	}
+	j.outcome <- err
+}
+
+// apply decides first and writes afterwards, so that a refused change has
+// written nothing and the others in the transaction stay whole.
+func (j *commitJob) apply(b *batch) error {
+	j.refused = nil
+	if j.key != nil {
+		replay, err := findReplay(b.conn, j.key.Owner, j.key.Name, b.now)
+		if err != nil {
+			return err
+		}
+		if replay != nil {
+			j.refused = replay
+			return nil
+		}
+	}
+	var e *entry
+	var err error
+	if j.thread.Rev == 0 {
+		e, err = j.create(b)
+	} else {
+		e, err = j.update(b)
+	}
+	if err != nil || j.refused != nil {
+		return err
+	}
+	if err := j.append(b, e); err != nil {
+		return err
+	}
+	j.stored = e.t
+	b.set(e.t.ID, e)
+	return nil
+}
+
+// create inserts the thread. That is also the check whether its id is free.
+func (j *commitJob) create(b *batch) (*entry, error) {
+	t := j.thread
+	t.Rev, t.Seq, t.Items = 1, int64(len(j.events)), len(j.items)
+	number(j.events, t.Seq)
+	if t.Seq+int64(t.Items) > maxPos {
+		j.refused = errFull
+		return nil, nil
+	}
+	n := b.nextN
+	changed, err := b.conn.exec(insertThread, n, t.ID, int64(t.Kind), t.Owner, t.From, t.Agent, optional(t.Trace),
+		t.Status, string(t.Priority), millis(t.Created), millis(t.Updated), millis(t.Ended),
+		t.Rev, t.Seq, int64(t.Items), flag(t.Ready), t.Rank, millis(t.Due), t.Body)
+	if err != nil {
+		return nil, err
+	}
+	if changed == 0 {
+		j.refused = store.ErrExists
+		return nil, nil
+	}
+	b.nextN++
+	j.ready = t.Ready
+	if t.Ended.IsZero() {
+		b.count(t.Agent, 1)
+	}
+	blank := &entry{n: n, whole: true}
+	return blank.next(t, j.items, j.events), nil
+}
+
+// update compares the revision and writes the columns that may have changed.
+func (j *commitJob) update(b *batch) (*entry, error) {
+	was, err := b.thread(j.thread.ID)
+	if err != nil {
+		return nil, err
+	}
+	if was == nil || was.t.Rev != j.thread.Rev {
+		j.refused = store.ErrConflict
+		return nil, nil
+	}
+	t := j.thread
+	t.Rev, t.Seq, t.Items = was.t.Rev+1, was.t.Seq+int64(len(j.events)), was.t.Items+len(j.items)
+	number(j.events, t.Seq)
+	if t.Seq+int64(t.Items) > maxPos {
+		j.refused = errFull
+		return nil, nil
+	}
+	text, args := updateThread(was, &t)
+	changed, err := b.conn.exec(text, args...)
+	if err != nil {
+		return nil, err
+	}
+	if changed != 1 {
+		return nil, fmt.Errorf("thread %s: %w", t.ID, errStale)
+	}
+	if was.t.Ended.IsZero() {
+		b.count(was.t.Agent, -1)
+	}
+	if t.Ended.IsZero() {
+		b.count(t.Agent, 1)
+	}
+	j.ready = t.Ready && (!was.t.Ready || was.t.Agent != t.Agent)
+	return was.next(t, j.items, j.events), nil
+}
+
+// append writes the change's events and items, and its key.
+func (j *commitJob) append(b *batch, e *entry) error {
+	if len(j.events)+len(j.items) > 0 {
+		pos := logPos(e.n, e.t.Seq+int64(e.t.Items))
+		_, err := b.conn.exec(`INSERT INTO log (pos, seq, events, items) VALUES (?, ?, ?, ?)`,
+			pos, e.t.Seq, j.packedEvents, j.packedItems)
+		if err != nil {
+			return err
+		}
+	}
+	if j.key == nil {
+		return nil
+	}
+	_, err := b.conn.exec(`INSERT INTO idem (owner, name, thread, hash, reply, expires) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (owner, name) DO UPDATE SET thread = excluded.thread, hash = excluded.hash,
+		reply = excluded.reply, expires = excluded.expires`,
+		j.key.Owner, j.key.Name, e.t.ID, j.key.Hash, j.key.Reply, millis(j.key.Expires))
+	return err
+}
+
+var errFull = fmt.Errorf("thread holds %d events and items, it can take no more", maxPos)
+
+const insertThread = `INSERT INTO thread (` + columns + `)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+
+const threadByID = `SELECT ` + columns + ` FROM thread WHERE id = ?`
+
+// updateThread gives the statement and its arguments. A column is named only if
+// it changed or is in no index: SQLite rewrites the entry of every index with a
+// named column.
+func updateThread(e *entry, t *store.Thread) (string, []any) {
+	was := &e.t
+	var set strings.Builder
+	set.WriteString(`UPDATE thread SET status = ?, priority = ?, updated = ?, rev = ?, seq = ?, items = ?, body = ?`)
+	args := make([]any, 0, columnCount+1)
+	args = append(args, t.Status, string(t.Priority), millis(t.Updated), t.Rev, t.Seq, int64(t.Items), t.Body)
+	if t.Ready != was.Ready || t.Rank != was.Rank {
+		set.WriteString(`, ready = ?, rank = ?`)
+		args = append(args, flag(t.Ready), t.Rank)
+	}
+	if !t.Due.Equal(was.Due) {
+		set.WriteString(`, due = ?`)
+		args = append(args, millis(t.Due))
+	}
+	if !t.Ended.Equal(was.Ended) {
+		set.WriteString(`, ended = ?`)
+		args = append(args, millis(t.Ended))
+	}
+	if t.Kind != was.Kind || t.Owner != was.Owner || t.From != was.From || t.Agent != was.Agent ||
+		t.Trace != was.Trace || !t.Created.Equal(was.Created) {
+		set.WriteString(`, kind = ?, owner = ?, sender = ?, agent = ?, trace = ?, created = ?`)
+		args = append(args, int64(t.Kind), t.Owner, t.From, t.Agent, optional(t.Trace), millis(t.Created))
+	}
+	set.WriteString(` WHERE n = ? AND rev = ?`)
+	return set.String(), append(args, e.n, was.Rev)
+}

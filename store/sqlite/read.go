@@ -1,0 +1,217 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// read runs f with a connection of its own.
+func (s *engine) read(ctx context.Context, f func(c *conn) error) error {
+	if err := s.gate.enter(); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	select {
+	case c := <-s.readers:
+		defer func() { s.readers <- c }()
+		return f(c)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lookup finds a thread in memory or in the file.
+func (s *engine) lookup(ctx context.Context, id string) (*entry, error) {
+	if e := s.cache.get(id); e != nil {
+		if err := s.gate.check(); err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
+	var e *entry
+	stamp := s.cache.stamp(id)
+	err := s.read(ctx, func(c *conn) error {
+		return c.query(threadByID, []any{id}, func(row []driver.Value) (err error) {
+			e, err = scanEntry(row)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading thread %s: %w", id, err)
+	}
+	if e == nil {
+		return nil, store.ErrNotFound
+	}
+	s.cache.fill(e, stamp)
+	return e, nil
+}
+
+// Thread implements [store.Store].
+func (s *engine) Thread(ctx context.Context, id string) (store.Thread, error) {
+	e, err := s.lookup(ctx, id)
+	if err != nil {
+		return store.Thread{}, err
+	}
+	return e.t, nil
+}
+
+// Items implements [store.Store].
+func (s *engine) Items(ctx context.Context, id string) ([]store.Item, error) {
+	stamp := s.cache.stamp(id)
+	e, err := s.lookup(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if e.whole {
+		return slices.Clip(e.items), nil
+	}
+	items := make([]store.Item, 0, e.t.Items)
+	err = s.read(ctx, func(c *conn) error {
+		return c.query(`SELECT items FROM log WHERE pos > ? AND pos < ? AND items IS NOT NULL ORDER BY pos`,
+			[]any{logPos(e.n, 0), logPos(e.n+1, 0)}, func(row []driver.Value) (err error) {
+				b, _ := row[0].([]byte)
+				items, err = unpackItems(items, b)
+				return err
+			})
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading items of %s: %w", id, err)
+	case len(items) < e.t.Items: // pruned between the two reads
+		return nil, store.ErrNotFound
+	case len(items) == e.t.Items:
+		s.cache.fill(e.withItems(items), stamp)
+	}
+	return slices.Clip(items), nil
+}
+
+// Events implements [store.Store].
+func (s *engine) Events(ctx context.Context, id string, after int64, limit int) ([]arc.Event, bool, error) {
+	e, err := s.lookup(ctx, id)
+	if err != nil {
+		return nil, false, err
+	}
+	after = max(after, 0)
+	if after >= e.t.Seq {
+		return nil, false, nil
+	}
+	if i := len(e.evs) - int(e.t.Seq-after); i >= 0 {
+		evs := e.evs[i:min(len(e.evs), i+limit)]
+		return slices.Clip(evs), false, nil
+	}
+	var evs []arc.Event
+	err = s.read(ctx, func(c *conn) error {
+		// A row's pos is at least its seq, so those before cannot be of interest.
+		return c.query(`SELECT seq, events FROM log WHERE pos > ? AND pos < ? AND seq > ? AND events IS NOT NULL
+			ORDER BY pos LIMIT ?`,
+			[]any{logPos(e.n, after), logPos(e.n+1, 0), after, int64(limit)}, func(row []driver.Value) (err error) {
+				last, _ := row[0].(int64)
+				b, _ := row[1].([]byte)
+				evs, err = unpackEvents(evs, b, last)
+				return err
+			})
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("reading events of %s: %w", id, err)
+	}
+	for len(evs) > 0 && evs[0].Seq <= after { // the row's first events
+		evs = evs[1:]
+	}
+	gap := len(evs) == 0 || evs[0].Seq > after+1
+	return slices.Clip(evs[:min(len(evs), limit)]), gap, nil
+}
+
+// Ready implements [store.Store]. The index alone gives the ids, and most of
+// the threads are in memory: that is a third of the cost of reading their rows.
+func (s *engine) Ready(ctx context.Context, agent string, limit int) ([]store.Thread, error) {
+	found, err := s.readyIDs(ctx, agent, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing ready threads: %w", err)
+	}
+	ts := make([]store.Thread, 0, len(found))
+	for _, id := range found {
+		e, err := s.lookup(ctx, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		if err != nil || !e.t.Ready || e.t.Agent != agent {
+			// It was claimed meanwhile, and the one behind the last may be ready.
+			return s.list(ctx, `SELECT `+columns+` FROM thread INDEXED BY thread_ready
+				WHERE agent = ? AND ready = 1 ORDER BY rank, id LIMIT ?`, agent, int64(limit))
+		}
+		ts = append(ts, e.t)
+	}
+	return ts, nil
+}
+
+func (s *engine) readyIDs(ctx context.Context, agent string, limit int) (found []string, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.query(`SELECT id FROM thread INDEXED BY thread_ready WHERE agent = ? AND ready = 1
+			ORDER BY rank, id LIMIT ?`, []any{agent, int64(limit)}, func(row []driver.Value) error {
+			id, _ := row[0].(string)
+			found = append(found, id)
+			return nil
+		})
+	})
+	return found, err
+}
+
+// Due implements [store.Store].
+func (s *engine) Due(ctx context.Context, now time.Time, limit int) ([]store.Thread, error) {
+	return s.list(ctx, `SELECT `+columns+` FROM thread INDEXED BY thread_due
+		WHERE due IS NOT NULL AND due <= ? ORDER BY due, n LIMIT ?`, now.UnixMilli(), int64(limit))
+}
+
+// list reads threads by a statement that selects columns.
+func (s *engine) list(ctx context.Context, text string, args ...any) ([]store.Thread, error) {
+	var ts []store.Thread
+	err := s.read(ctx, func(c *conn) error {
+		return c.query(text, args, func(row []driver.Value) error {
+			e, err := scanEntry(row)
+			if err == nil {
+				ts = append(ts, e.t)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing threads: %w", err)
+	}
+	return ts, nil
+}
+
+// Counts implements [store.Store].
+func (s *engine) Counts(ctx context.Context) (map[string]int, error) {
+	counts := make(map[string]int)
+	err := s.read(ctx, func(c *conn) error {
+		return c.query(`SELECT agent, open FROM open_count WHERE open > 0`, nil, func(row []driver.Value) error {
+			agent, _ := row[0].(string)
+			open, _ := row[1].(int64)
+			counts[agent] = int(open)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting threads: %w", err)
+	}
+	return counts, nil
+}
+
+// Replay implements [store.Store].
+func (s *engine) Replay(ctx context.Context, owner, name string, now time.Time) (replay *store.ReplayError, err error) {
+	err = s.read(ctx, func(c *conn) (err error) {
+		replay, err = findReplay(c, owner, name, now)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading idempotency key: %w", err)
+	}
+	return replay, nil
+}

@@ -1,0 +1,185 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/arcd-io/arcd/store"
+)
+
+func testReady(t *testing.T, s store.Store) {
+	for id, rank := range map[string]int64{"c": 1, "a": 2, "b": 1, "d": -3} {
+		x := thread(id)
+		x.Rank = rank
+		commit(t, s, store.Change{Thread: x})
+	}
+	x := thread("e")
+	x.Agent = "other"
+	commit(t, s, store.Change{Thread: x})
+	x = thread("f")
+	x.Ready = false
+	commit(t, s, store.Change{Thread: x})
+
+	ready := func(agent string, limit int) []string {
+		return ids(must(t)(s.Ready(t.Context(), agent, limit)))
+	}
+	same(t, "Ready", ready("agent", 9), []string{"d", "b", "c", "a"})
+	same(t, "Ready with a limit", ready("agent", 2), []string{"d", "b"})
+	same(t, "Ready of another agent", ready("other", 9), []string{"e"})
+	same(t, "Ready of nobody", ready("nobody", 9), nil)
+	same(t, "a ready thread, whole", must(t)(s.Ready(t.Context(), "other", 1))[0], read(t, s, "e"))
+
+	claimed := read(t, s, "b")
+	claimed.Ready = false
+	claimed = commit(t, s, store.Change{Thread: claimed})
+	same(t, "Ready after a claim", ready("agent", 9), []string{"d", "c", "a"})
+	claimed.Ready, claimed.Rank = true, 5
+	commit(t, s, store.Change{Thread: claimed})
+	same(t, "Ready after it came back", ready("agent", 9), []string{"d", "c", "a", "b"})
+}
+
+func testDue(t *testing.T, s store.Store) {
+	for id, due := range map[string]time.Time{"a": at(30), "b": at(10), "c": {}, "d": at(20)} {
+		x := thread(id)
+		x.Due = due
+		commit(t, s, store.Change{Thread: x})
+	}
+	due := func(ms, limit int) []string { return ids(must(t)(s.Due(t.Context(), at(ms), limit))) }
+	same(t, "Due before all", due(9, 9), nil)
+	same(t, "Due at the time", due(10, 9), []string{"b"})
+	same(t, "Due after all", due(99, 9), []string{"b", "d", "a"})
+	same(t, "Due with a limit", due(99, 2), []string{"b", "d"})
+	x := read(t, s, "b")
+	x.Due = at(50)
+	x = commit(t, s, store.Change{Thread: x})
+	same(t, "Due after a change", due(40, 9), []string{"d", "a"})
+	x.Due = time.Time{}
+	commit(t, s, store.Change{Thread: x})
+	same(t, "Due after it was cleared", due(99, 9), []string{"d", "a"})
+}
+
+func testCounts(t *testing.T, s store.Store) {
+	counts := func() map[string]int {
+		m, err := s.Counts(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	same(t, "Counts of nothing", counts(), map[string]int{})
+	for _, id := range []string{"a", "b", "c"} {
+		commit(t, s, store.Change{Thread: thread(id)})
+	}
+	x := thread("d")
+	x.Ended = at(5)
+	commit(t, s, store.Change{Thread: x})
+	same(t, "Counts", counts(), map[string]int{"agent": 3})
+	x = read(t, s, "a")
+	x.Ended = at(9)
+	commit(t, s, store.Change{Thread: x})
+	x = read(t, s, "b")
+	x.Agent = "other"
+	commit(t, s, store.Change{Thread: x})
+	same(t, "Counts after an end and a move", counts(), map[string]int{"agent": 1, "other": 1})
+	for _, id := range []string{"b", "c"} {
+		x = read(t, s, id)
+		x.Ended = at(9)
+		commit(t, s, store.Change{Thread: x})
+	}
+	same(t, "Counts after all ended", counts(), map[string]int{})
+}
+
+// testFilters compares every combination of conditions with a plain loop.
+func testFilters(t *testing.T, s store.Store) {
+	var all []store.Thread
+	for i := range 48 {
+		x := thread(fmt.Sprintf("t-%02d", i))
+		x.Kind = store.Kind(1 + i%7/6)
+		x.Owner = []string{"owner", "other"}[i%5/4]
+		x.Agent = []string{"a", "b"}[i%2]
+		x.Status = []string{"SUBMITTED", "WORKING", "FAILED"}[i%3]
+		x.Trace = []string{"", "x", "y"}[i/4%3]
+		x.Created = at(i / 3) // some are equal
+		all = append(all, commit(t, s, store.Change{Thread: x}))
+	}
+	for _, status := range [][]string{nil, {"WORKING"}, {"FAILED", "SUBMITTED", "FAILED"}, {"NONE"}} {
+		for _, agent := range []string{"", "a", "b", "c"} {
+			for _, trace := range []string{"", "x", "z"} {
+				for _, span := range [][2]time.Time{{}, {at(3), {}}, {{}, at(9)}, {at(3), at(9)}} {
+					q := store.Query{Owner: "owner", Kind: store.Task, Status: status, Agent: agent, Trace: trace,
+						From: span[0], To: span[1], Limit: 5}
+					checkPages(t, s, all, q)
+				}
+			}
+		}
+	}
+}
+
+// checkPages reads all pages of a query and compares them with want.
+func checkPages(t *testing.T, s store.Store, all []store.Thread, q store.Query) {
+	t.Helper()
+	want := choose(all, q)
+	var got []store.Thread
+	for {
+		page, err := s.Threads(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, page...)
+		if len(page) < q.Limit {
+			break
+		}
+		q.BeforeTime, q.BeforeID = page[len(page)-1].Created, page[len(page)-1].ID
+	}
+	same(t, fmt.Sprintf("Threads(%+v)", q), got, want)
+}
+
+// testPages pages while others create threads: what was there at the start is
+// seen once, and nothing is seen twice.
+func testPages(t *testing.T, s store.Store) {
+	const before, during = 60, 60
+	create := func(i int) {
+		x := thread(fmt.Sprintf("t-%03d", i))
+		x.Created = at(i)
+		if _, err := s.Commit(t.Context(), store.Change{Thread: x}); err != nil {
+			t.Error(err)
+		}
+	}
+	for i := range before {
+		create(i)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range during {
+			create(before + i)
+		}
+	})
+	seen := make(map[string]int)
+	q := store.Query{Owner: "owner", Kind: store.Task, Limit: 3}
+	for {
+		page, err := s.Threads(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range page {
+			seen[x.ID]++
+			q.BeforeTime, q.BeforeID = x.Created, x.ID
+		}
+		if len(page) < q.Limit {
+			break
+		}
+	}
+	wg.Wait()
+	for i := range before {
+		if id := fmt.Sprintf("t-%03d", i); seen[id] != 1 {
+			t.Errorf("%s was seen %d times", id, seen[id])
+		}
+	}
+	for id, n := range seen {
+		if n > 1 {
+			t.Errorf("%s was seen %d times", id, n)
+		}
+	}
+}
