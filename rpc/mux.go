@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/arcd-io/arcd/arc"
@@ -71,17 +72,43 @@ func (m *Mux) Scopes(method, agent string) []string {
 	return []string{auth.ScopeCaller}
 }
 
+// AllScopes lists every scope that some call may need, sorted.
+func (m *Mux) AllScopes() []string {
+	all := map[string]bool{auth.ScopeCaller: true}
+	add := func(scopes []string) {
+		for _, s := range scopes {
+			all[s] = true
+		}
+	}
+	for _, method := range m.methods {
+		add(method.Scopes)
+	}
+	for _, scopes := range m.config.Scopes {
+		add(scopes)
+	}
+	for _, methods := range m.config.AgentScopes {
+		for _, scopes := range methods {
+			add(scopes)
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 // Dispatch makes the call: scopes, then who speaks, then the method itself.
 // c.Principal must be set. It gives the method's result, which may be a Stream.
 //
 //	Dispatch
 //	├─ Permit       scopes of (method, agent)        -44003
+//	├─ agent ids    well-formed                      -41004
 //	├─ SpeakAs      requestAgent bound to the token  -44002
 //	├─ look up      -32601
 //	└─ Handle       decode params, call the operation
 func (m *Mux) Dispatch(ctx context.Context, c *Call) (any, error) {
 	c.mux = m
 	if err := c.Permit(c.To); err != nil {
+		return nil, err
+	}
+	if err := checkAgents(c); err != nil {
 		return nil, err
 	}
 	if c.From == "" {
@@ -95,6 +122,20 @@ func (m *Mux) Dispatch(ctx context.Context, c *Call) (any, error) {
 			With("method", c.Method).With("supportedMethods", m.names).With("retryable", false)
 	}
 	return method.Handle(ctx, c, c.Params)
+}
+
+// checkAgents reports -41004 for a malformed agent id. The JSON-RPC envelope
+// may leave them out.
+func checkAgents(c *Call) error {
+	for _, id := range [...]struct{ field, value string }{{"requestAgent", c.From}, {"targetAgent", c.To}} {
+		if id.value == "" && c.Dialect == arc.JSONRPC || arc.ValidAgentID(id.value) {
+			continue
+		}
+		return arc.Errorf(arc.CodeInvalidAgentID, "%s %s", id.field, arc.AgentIDIssue).
+			With("field", id.field).With("issue", arc.AgentIDIssue).
+			With("agentId", id.value).With("retryable", false)
+	}
+	return nil
 }
 
 // Permit reports -44003 unless the principal holds the scopes for this call to
