@@ -1,0 +1,471 @@
+package methods
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/rpc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// chatView is an arc.Chat whose message is still encoded as the store keeps it.
+type chatView struct {
+	arc.Chat
+	Message json.RawMessage `json:"message,omitzero"`
+}
+
+type chatResult struct {
+	Type string    `json:"type"`
+	Chat *chatView `json:"chat"`
+}
+
+// StartChat is chat.start: it opens a chat and has the agent answer the first
+// message, as one result or, with params.stream, piece by piece (rpc.Stream).
+// A streaming call that carries Last-Event-ID says nothing new: it goes on with
+// the stream of an earlier call, which chatId names.
+//
+// Errors: -41001, -41002, -41011, -32602 (reason chat_id_in_use among others),
+// -43005, and what the agent answers with.
+func (s *Service) StartChat(ctx context.Context, c *rpc.Call, p arc.StartChatParams) (any, error) {
+	if c.Resume && p.Stream {
+		return s.resumeChat(ctx, c, p.ChatID)
+	}
+	a, err := s.target(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMessage("initialMessage", p.InitialMessage, arc.CodeInvalidMessage); err != nil {
+		return nil, err
+	}
+	if err := checkObject("metadata", &p.Metadata); err != nil {
+		return nil, err
+	}
+	now := s.now()
+	th := &thread{
+		Thread: store.Thread{
+			ID: newID("chat-", now), Kind: store.Chat, Owner: c.Principal.Owner(),
+			From: c.From, Agent: a.id, Trace: c.TraceID,
+			Status: string(arc.ChatActive), Priority: arc.PriorityNormal, Created: now,
+		},
+		rec: record{Metadata: p.Metadata},
+	}
+	if p.ChatID != "" {
+		if err := s.chooseChatID(ctx, c, th, p.ChatID); err != nil {
+			return nil, err
+		}
+	}
+	return s.takeTurn(ctx, c, a, th, p.InitialMessage, p.Stream)
+}
+
+// chooseChatID gives the chat the id that its caller wants. The row's key then
+// holds the owner too, so that callers cannot run into each other's ids.
+func (s *Service) chooseChatID(ctx context.Context, c *rpc.Call, th *thread, id string) error {
+	if len(id) > arc.MaxAgentID || !arc.ValidAgentID(id) {
+		return arc.InvalidParam("chatId", arc.AgentIDIssue)
+	}
+	_, err := s.readChat(ctx, c, id)
+	switch {
+	case err == nil:
+		return chatIDInUse(id)
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	th.ID, th.rec.ChatID = ownKey(th.Owner, id), id
+	return nil
+}
+
+func chatIDInUse(id string) error {
+	return arc.InvalidParam("chatId", "is in use").
+		With("reason", "chat_id_in_use").With("chatId", id).With("retryable", false)
+}
+
+// ownKey is the key of a chat whose id its owner chose.
+func ownKey(owner, id string) string {
+	sum := sha256.Sum256([]byte(owner))
+	return hex.EncodeToString(sum[:16]) + ":" + id
+}
+
+// SendChat is chat.message: one more turn of a chat, answered like chat.start.
+//
+// Errors: -43001, -43002, -43003 (closed after idling), -43005, -43006 (the chat
+// is full, or a turn is still running), -41002, -41011, -32602, and what the
+// agent answers with.
+func (s *Service) SendChat(ctx context.Context, c *rpc.Call, p arc.SendChatParams) (any, error) {
+	if c.Resume && p.Stream {
+		return s.resumeChat(ctx, c, p.ChatID)
+	}
+	th, err := s.chat(ctx, c, p.ChatID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMessage("message", p.Message, arc.CodeInvalidMessage); err != nil {
+		return nil, err
+	}
+	if err := th.chatOpen(); err != nil {
+		return nil, err
+	}
+	if th.rec.Lease != "" {
+		return nil, turnInProgress(th.chatID())
+	}
+	if th.Items >= maxItems {
+		return nil, arc.Errorf(arc.CodeChatOverflow, "the chat holds as many messages as it may").
+			With("chatId", th.chatID()).With("max_items", maxItems).With("retryable", false)
+	}
+	a, ok := s.agents[th.Agent]
+	if !ok {
+		return nil, unavailable(th.Agent)
+	}
+	th.Status = string(arc.ChatActive)
+	return s.takeTurn(ctx, c, a, th, p.Message, p.Stream)
+}
+
+// EndChat is chat.end: it closes a chat. A turn that is still running is ended.
+//
+// Errors: -43001, -43002, -43003, -32602.
+func (s *Service) EndChat(ctx context.Context, c *rpc.Call, p arc.EndChatParams) (*chatResult, error) {
+	th, err := s.chat(ctx, c, p.ChatID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkReason(p.Reason); err != nil {
+		return nil, err
+	}
+	if w := s.work(th.ID); w != nil {
+		w.cancel(errClosed)
+		s.settled(ctx, w)
+	}
+	th, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+		if err := th.chatOpen(); err != nil {
+			return nil, err
+		}
+		ch := &change{}
+		th.close(ch, s.now(), p.Reason)
+		return ch, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	th.rec.Answer = nil
+	return th.chatResult(), nil
+}
+
+// settled waits until a turn is over, but not for a runner that does not stop.
+func (s *Service) settled(ctx context.Context, w *work) {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// close ends a chat; a turn that somebody else still holds ends with it.
+func (th *thread) close(ch *change, now time.Time, reason string) {
+	if th.rec.Lease != "" {
+		th.endTurn(ch, now, 0, arc.Errorf(arc.CodeChatClosed, "the chat was closed").With("retryable", false))
+	}
+	ch.event(now, arc.StatusChangeEvent, arc.EventData{
+		Status: string(arc.ChatClosed), Message: "the chat is closed",
+		PreviousStatus: th.Status, ChangedAt: arc.At(now), Reason: reason,
+	})
+	th.Status, th.Ended = string(arc.ChatClosed), now
+	th.rec.Reason, th.rec.Deadline = reason, 0
+}
+
+// chatOpen reports why a chat takes no more calls; nil while it does.
+func (th *thread) chatOpen() error {
+	if th.Ended.IsZero() {
+		return nil
+	}
+	e := arc.Errorf(arc.CodeChatClosed, "the chat is already closed")
+	if th.rec.Reason == "idle" {
+		e = arc.Errorf(arc.CodeChatTimeout, "the chat was closed because nobody said anything for long")
+	}
+	return e.With("chatId", th.chatID()).With("retryable", false)
+}
+
+func (th *thread) chatID() string {
+	if th.rec.ChatID != "" {
+		return th.rec.ChatID
+	}
+	return th.ID
+}
+
+// chat reads a chat for its owner. Whatever the caller may not see answers like
+// what does not exist: -43001.
+func (s *Service) chat(ctx context.Context, c *rpc.Call, id string) (*thread, error) {
+	if id == "" {
+		return nil, arc.InvalidParam("chatId", "is required")
+	}
+	if c.To != "" {
+		if _, err := s.target(c); err != nil {
+			return nil, err
+		}
+	}
+	th, err := s.readChat(ctx, c, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && c.To != "" && c.To != th.Agent {
+		return nil, arc.Errorf(arc.CodeChatNotFound, "there is no such chat").
+			With("chatId", id).With("retryable", false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Permit(th.Agent); err != nil {
+		return nil, err
+	}
+	return th, nil
+}
+
+// readChat finds a chat of the caller by its public id; store.ErrNotFound.
+func (s *Service) readChat(ctx context.Context, c *rpc.Call, id string) (*thread, error) {
+	owner := c.Principal.Owner()
+	keys := []string{ownKey(owner, id)}
+	if madeID(id, "chat-") {
+		keys = append(keys, id)
+	}
+	for _, key := range keys {
+		t, err := s.store.Thread(ctx, key)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case t.Kind == store.Chat && t.Owner == owner:
+			return decode(t)
+		}
+	}
+	return nil, store.ErrNotFound
+}
+
+func (th *thread) chatResult() *chatResult {
+	v := &chatView{Chat: arc.Chat{
+		ID: th.chatID(), Status: arc.ChatStatus(th.Status), Participants: []string{th.From, th.Agent},
+		CreatedAt: arc.At(th.Created), UpdatedAt: arc.At(th.Updated), Reason: th.rec.Reason,
+		Metadata: th.rec.Metadata,
+	}, Message: th.rec.Answer}
+	if !th.Ended.IsZero() {
+		v.ClosedAt = arc.At(th.Ended)
+	}
+	return &chatResult{Type: "chat", Chat: v}
+}
+
+func unavailable(agent string) error {
+	return arc.Errorf(arc.CodeAgentUnavailable, "the agent is known, but nobody serves it now").
+		With("agentId", agent).With("reason", "no_runner").With("retryable", true)
+}
+
+// takeTurn stores the caller's message and has the agent answer it.
+//
+//	takeTurn
+//	├─ begin       one turn at a time, within the agent's limit
+//	├─ saveChat    the message, and the lease
+//	├─ go runChat  the agent's work, beyond the caller's connection if need be
+//	└─ a stream of the turn's tail, or the whole answer when it is there
+func (s *Service) takeTurn(ctx context.Context, c *rpc.Call, a *agent, th *thread, m *arc.Message, stream bool) (any, error) {
+	if a.Runner == nil {
+		return nil, unavailable(a.id)
+	}
+	select {
+	case a.turn <- struct{}{}:
+	default:
+		return nil, arc.Errorf(arc.CodeAgentCapacity, "the agent has as many chats in hand as it may").
+			With("agentId", a.id).With("reason", "capacity").With("retryable", true)
+	}
+	w := s.newChatWork(th, a)
+	if err := s.openTurn(ctx, w, th, m); err != nil {
+		<-a.turn
+		return nil, err
+	}
+	w.tail.attach() // for the caller, who is waiting from now on
+	go func() {
+		defer func() { <-a.turn }()
+		defer w.release()
+		s.runChat(w, *m)
+	}()
+	if stream && c.Streaming {
+		return s.chatStream(ctx, c, w, -1), nil
+	}
+	defer w.tail.detach()
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if w.failed != nil {
+		return nil, w.failed
+	}
+	return w.chat.chatResult(), nil
+}
+
+func (s *Service) newChatWork(th *thread, a *agent) *work {
+	w := s.newWork(th.ID, a)
+	w.chatID = th.chatID()
+	grace := s.cfg.TurnGrace
+	if a.KeepTurns {
+		grace = -1
+	}
+	w.tail = newTail(grace, func() { w.cancel(errGone) })
+	return w
+}
+
+// openTurn begins the work and commits the caller's message under its lease.
+func (s *Service) openTurn(ctx context.Context, w *work, th *thread, m *arc.Message) error {
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	if err := w.begin(); err != nil {
+		return w.refused(err)
+	}
+	now := s.now()
+	body := storedMessage(m, now)
+	th.rec.Lease, th.rec.LeaseEnd, th.rec.Deadline = w.lease, now.Add(s.cfg.Lease).UnixMilli(), 0
+	th.rec.Messages++
+	ch := &change{}
+	ch.item(store.MessageItem, body)
+	ch.event(now, arc.NewMessageEvent, arc.EventData{
+		Status: th.Status, Message: "message received", MessageContent: body,
+	})
+	w.chat = th
+	if err := w.saveChat(ctx, ch); err != nil {
+		w.take(true)
+		w.release()
+		return w.refused(err)
+	}
+	w.tail.start(th.Seq)
+	return nil
+}
+
+// refused is what the caller learns of a turn that could not begin.
+func (w *work) refused(err error) error {
+	switch {
+	case errors.Is(err, store.ErrExists):
+		return chatIDInUse(w.chatID)
+	case errors.Is(err, errLost), errors.Is(err, errBusy):
+		return turnInProgress(w.chatID)
+	case errors.Is(err, errDraining):
+		return arc.Errorf(arc.CodeAgentUnavailable, "the server is stopping").
+			With("agentId", w.agent.id).With("reason", "draining").With("retryable", true)
+	}
+	return err
+}
+
+func turnInProgress(chatID string) error {
+	return arc.Errorf(arc.CodeChatOverflow, "the agent is still answering the message before").
+		With("chatId", chatID).With("reason", "turn_in_progress").With("retryable", true)
+}
+
+// saveChat commits a change of the turn's chat. While a turn runs nobody else
+// writes to the chat, so a lost race means a lost lease.
+func (w *work) saveChat(ctx context.Context, ch *change) error {
+	w.chat.Updated = w.s.now()
+	err := w.s.commit(ctx, w.chat, ch)
+	if errors.Is(err, store.ErrConflict) {
+		return errLost
+	}
+	return err
+}
+
+// runChat has the runner answer and stores how the turn ended.
+func (s *Service) runChat(w *work, m arc.Message) {
+	ctx := context.WithoutCancel(w.ctx)
+	turn, err := s.chatTurn(ctx, w, m)
+	if err == nil {
+		err = w.run(turn)
+	}
+	if cause := context.Cause(w.ctx); cause != nil && err != nil {
+		err = cause
+	}
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	b := w.take(true)
+	w.failed = s.turnError(w, err)
+	now := s.now()
+	if len(w.parts) > 0 {
+		body := storedMessage(&arc.Message{Role: arc.RoleAgent, Parts: w.parts, AgentID: w.agent.id}, now)
+		w.chat.rec.Answer = body
+		w.chat.rec.Messages++
+		b.item(store.MessageItem, body)
+	} else {
+		w.chat.rec.Answer = nil
+	}
+	w.chat.endTurn(&b.change, now, s.cfg.ChatIdle, w.failed)
+	end := b.events[len(b.events)-1]
+	if err := w.saveChat(ctx, &b.change); err != nil {
+		if !errors.Is(err, errLost) {
+			s.logFailure(err, "ending a chat turn", w.agent.id)
+		}
+		if w.failed == nil {
+			w.failed = arc.Public(err)
+		}
+		end.Data = encode(turnEnd(w.failed))
+	}
+	w.tail.append(end)
+	w.tail.close()
+}
+
+// endTurn ends the turn that holds the chat's lease.
+func (th *thread) endTurn(ch *change, now time.Time, idle time.Duration, failed *arc.Error) {
+	th.rec.Lease, th.rec.LeaseEnd = "", 0
+	th.rec.Deadline = now.Add(idle).UnixMilli()
+	ch.event(now, arc.TurnEndEvent, turnEnd(failed))
+}
+
+func turnEnd(failed *arc.Error) arc.TurnEnd {
+	if failed == nil {
+		return arc.TurnEnd{}
+	}
+	o := failed.Object()
+	return arc.TurnEnd{Error: &o}
+}
+
+func (s *Service) chatTurn(ctx context.Context, w *work, m arc.Message) (*Turn, error) {
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	chat := w.chat.chatResult().Chat.Chat
+	t := &Turn{Chat: &chat, Agent: w.chat.Agent, From: w.chat.From, TraceID: w.chat.Trace, Attempt: 1, w: w}
+	if w.chat.Items == 1 {
+		t.History = []arc.Message{m}
+		return t, nil
+	}
+	items, err := s.store.Items(ctx, w.id)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range items {
+		var m arc.Message
+		if err := json.Unmarshal(item.Body, &m); err != nil {
+			return nil, err
+		}
+		t.History = append(t.History, m)
+	}
+	return t, nil
+}
+
+// turnError is what the caller learns of how a chat turn ended; nil if well.
+func (s *Service) turnError(w *work, err error) *arc.Error {
+	var e *arc.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errClosed):
+		e = arc.Errorf(arc.CodeChatClosed, "the chat was closed").With("retryable", false)
+	case errors.Is(err, errGone):
+		e = arc.Errorf(arc.CodeAgentTimeout, "the answer was canceled because its reader was gone").
+			With("reason", "canceled").With("retryable", true)
+	case errors.Is(err, errDraining), errors.Is(err, errLost):
+		e = arc.Errorf(arc.CodeAgentTimeout, "the agent's answer was cut off").
+			With("reason", "interrupted").With("retryable", true)
+	default:
+		s.log.Warn().Str("chat", w.id).Str("agent", w.agent.id).Err(err).Msg("an agent failed")
+		if own, ok := errors.AsType[*arc.Error](err); ok {
+			e = own.Clone()
+		} else {
+			e = arc.Errorf(arc.CodeInternal, "the agent failed").With("reason", "agent_error").With("retryable", false)
+		}
+	}
+	return e.With("chatId", w.chatID)
+}

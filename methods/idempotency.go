@@ -1,0 +1,84 @@
+package methods
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/rpc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// maxKey is the longest idempotency key in bytes.
+const maxKey = 255
+
+// key reads the call's idempotency key, from the header or the param. Both
+// results are nil if there is none. If an equal call was made before, replay
+// says what it did; a different call under the same key is refused with -32602,
+// reason idempotency_mismatch.
+func (s *Service) key(ctx context.Context, c *rpc.Call, param string) (*store.Key, *store.ReplayError, error) {
+	name := c.IdempotencyKey
+	if name == "" {
+		name = param
+	}
+	if name == "" {
+		return nil, nil, nil
+	}
+	if param != "" && param != name {
+		return nil, nil, arc.InvalidParam("idempotencyKey", "differs from the Idempotency-Key header")
+	}
+	if len(name) > maxKey {
+		return nil, nil, arc.InvalidParam("idempotencyKey", "must be at most "+strconv.Itoa(maxKey)+" bytes")
+	}
+	hash, err := requestHash(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := s.now()
+	key := &store.Key{Owner: c.Principal.Owner(), Name: c.Method + "\n" + name, Hash: hash, Expires: now.Add(s.cfg.KeyTTL)}
+	replay, err := s.store.Replay(ctx, key.Owner, key.Name, now)
+	if err != nil || replay == nil {
+		return key, nil, err
+	}
+	return key, replay, sameRequest(key, replay)
+}
+
+// requestHash is a digest of what is asked: equal for equal params, however
+// they are written (RFC 8785 canonical form).
+func requestHash(c *rpc.Call) ([]byte, error) {
+	params := jsontext.Value(slices.Clone(c.Params))
+	if err := params.Canonicalize(); err != nil {
+		return nil, arc.InvalidParam("params", "cannot be compared").Because(err)
+	}
+	h := sha256.New()
+	h.Write([]byte(c.Method + "\n" + c.From + "\n" + c.To + "\n"))
+	h.Write(params)
+	return h.Sum(nil), nil
+}
+
+func sameRequest(key *store.Key, replay *store.ReplayError) error {
+	if subtle.ConstantTimeCompare(key.Hash, replay.Hash) == 1 {
+		return nil
+	}
+	return arc.InvalidParam("idempotencyKey", "was used for a different call").
+		With("reason", "idempotency_mismatch").With("retryable", false)
+}
+
+// replayTask answers a repeated task.create with the task that the first made.
+func (s *Service) replayTask(ctx context.Context, c *rpc.Call, replay *store.ReplayError) (*taskResult, error) {
+	t, err := s.store.Thread(ctx, replay.Thread)
+	if err != nil {
+		return nil, taskNotFound(replay.Thread)
+	}
+	th, err := decode(t)
+	if err != nil {
+		return nil, err
+	}
+	c.Replayed = true
+	return &taskResult{Type: "task", Task: th.created()}, nil
+}

@@ -1,0 +1,161 @@
+package methods
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// renew extends the leases of all work in this process.
+func (s *Service) renew(ctx context.Context) {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.running))
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, w := range all {
+		wg.Go(func() {
+			if err := w.renew(ctx); err != nil && ctx.Err() == nil {
+				w.cancel(errLost)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (w *work) renew(ctx context.Context) error {
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	w.mu.Lock()
+	over := w.over
+	w.mu.Unlock()
+	if over {
+		return nil
+	}
+	end := w.s.now().Add(w.s.cfg.Lease).UnixMilli()
+	if w.tail != nil {
+		if w.chat == nil {
+			return nil // not begun yet
+		}
+		w.chat.rec.LeaseEnd = end
+		return w.saveChat(ctx, &change{})
+	}
+	_, err := w.s.edit(ctx, w.id, func(th *thread) (*change, error) {
+		switch {
+		case th.Ready && th.rec.Lease == "":
+			return nil, nil // not claimed yet
+		case th.rec.Lease != w.lease:
+			return nil, errLost
+		}
+		th.rec.LeaseEnd = end
+		return &change{}, nil
+	})
+	return err
+}
+
+// sweepBatch is how many due threads are looked at in one go.
+const sweepBatch = 200
+
+// sweep looks at every thread whose time has come: a deadline, a lease, a retry
+// or a chat's idle time.
+func (s *Service) sweep(ctx context.Context) {
+	for {
+		due, err := s.store.Due(ctx, s.now(), sweepBatch)
+		if err != nil {
+			s.logFailure(err, "looking for what is due", "")
+			return
+		}
+		var wg sync.WaitGroup
+		for _, t := range due {
+			wg.Go(func() {
+				if err := s.settle(ctx, t); err != nil && !errors.Is(err, store.ErrNotFound) {
+					s.logFailure(err, "settling "+t.ID, t.Agent)
+				}
+			})
+		}
+		wg.Wait()
+		if len(due) < sweepBatch || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (s *Service) settle(ctx context.Context, t store.Thread) error {
+	if t.Kind == store.Chat {
+		return s.settleChat(ctx, t.ID)
+	}
+	expired := false
+	_, err := s.edit(ctx, t.ID, func(th *thread) (*change, error) {
+		now := s.now()
+		expired = false
+		switch {
+		case th.status().Terminal() || th.Due.IsZero() || th.Due.After(now):
+			return nil, nil
+		case th.rec.Deadline != 0 && th.rec.Deadline <= now.UnixMilli():
+			expired = true
+			return th.fail(now, timeout()), nil
+		case th.rec.RetryAt != 0:
+			th.rec.RetryAt = 0
+			th.Ready = true
+			return &change{}, nil
+		case th.rec.Attempt >= s.cfg.MaxAttempts:
+			expired = true
+			return th.fail(now, attemptsExhausted(th.rec.Attempt)), nil
+		}
+		expired = true
+		return th.requeue(now, time.Time{}, "the process that worked on it is gone"), nil
+	})
+	if expired && err == nil {
+		s.interrupt(t.ID, errLost)
+	}
+	return err
+}
+
+// prune forgets what has been kept long enough.
+func (s *Service) prune(ctx context.Context) {
+	const batch = 500
+	now := s.now()
+	s.revoked.forgetExpired(now)
+	ended := time.Time{} // nothing is older than that
+	if s.cfg.Retention > 0 {
+		ended = now.Add(-s.cfg.Retention)
+	}
+	for ctx.Err() == nil {
+		n, err := s.store.Prune(ctx, now, ended, batch)
+		if err != nil {
+			s.logFailure(err, "pruning", "")
+			return
+		}
+		if n < batch {
+			return
+		}
+	}
+}
+
+// settleChat ends a chat's turn whose process is gone, and closes a chat that
+// has been silent too long.
+func (s *Service) settleChat(ctx context.Context, id string) error {
+	_, err := s.edit(ctx, id, func(th *thread) (*change, error) {
+		now := s.now()
+		if !th.Ended.IsZero() || th.Due.IsZero() || th.Due.After(now) {
+			return nil, nil
+		}
+		ch := &change{}
+		if th.rec.Lease != "" {
+			if th.rec.LeaseEnd > now.UnixMilli() {
+				return nil, nil
+			}
+			th.endTurn(ch, now, s.cfg.ChatIdle, arc.Errorf(arc.CodeAgentTimeout, "the agent's answer was cut off").
+				With("reason", "interrupted").With("retryable", true))
+			return ch, nil
+		}
+		th.close(ch, now, "idle")
+		return ch, nil
+	})
+	return err
+}

@@ -1,0 +1,351 @@
+package methods
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/rpc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// maxItems bounds the messages and artifacts of one task or chat.
+const maxItems = 10_000
+
+// taskView is an arc.Task whose messages and artifacts are still encoded as the
+// store keeps them.
+type taskView struct {
+	arc.Task
+	Messages  []json.RawMessage `json:"messages,omitempty"`
+	Artifacts []json.RawMessage `json:"artifacts,omitempty"`
+}
+
+// taskResult is arc.TaskResult with a taskView.
+type taskResult struct {
+	Type   string    `json:"type"`
+	Task   *taskView `json:"task"`
+	DryRun bool      `json:"dryRun,omitempty"`
+}
+
+// CreateTask is task.create: it accepts a task for the target agent and gives
+// it back in state SUBMITTED. With an idempotency key an equal call gives the
+// same task; with dryRun everything is checked and nothing is made.
+//
+// Errors: -41001, -32602, -42010 (priority), -42011 (deadline already past).
+func (s *Service) CreateTask(ctx context.Context, c *rpc.Call, p arc.CreateTaskParams) (*taskResult, error) {
+	a, err := s.target(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMessage("initialMessage", p.InitialMessage, arc.CodeInvalidParams); err != nil {
+		return nil, err
+	}
+	if err := checkObject("metadata", &p.Metadata); err != nil {
+		return nil, err
+	}
+	key, replay, err := s.key(ctx, c, p.IdempotencyKey)
+	if err != nil {
+		return nil, err
+	}
+	if replay != nil {
+		return s.replayTask(ctx, c, replay)
+	}
+	now := s.now()
+	deadline, err := checkDeadline(p.Metadata, now)
+	if err != nil {
+		return nil, err
+	}
+	th, ch := newTask(c, a.id, p, now)
+	th.rec.Deadline = deadline
+	if p.DryRun {
+		th.ID = ""
+		return &taskResult{Type: "task", Task: th.view(), DryRun: true}, nil
+	}
+	ch.key = key
+	err = s.commit(ctx, th, ch)
+	if replay, ok := errors.AsType[*store.ReplayError](err); ok {
+		if err := sameRequest(key, replay); err != nil {
+			return nil, err
+		}
+		return s.replayTask(ctx, c, replay)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &taskResult{Type: "task", Task: th.created()}, nil
+}
+
+// newTask makes the thread of a new task and its first events.
+func newTask(c *rpc.Call, agent string, p arc.CreateTaskParams, now time.Time) (*thread, *change) {
+	if p.Priority == "" {
+		p.Priority = arc.PriorityNormal
+	}
+	th := &thread{
+		Thread: store.Thread{
+			ID: newID("task-", now), Kind: store.Task, Owner: c.Principal.Owner(),
+			From: c.From, Agent: agent, Trace: c.TraceID,
+			Status: string(arc.TaskSubmitted), Priority: p.Priority,
+			Created: now, Updated: now, Ready: true, Rank: rank(p.Priority, now),
+		},
+		rec: record{Metadata: p.Metadata, Messages: 1, Inputs: 1},
+	}
+	var ch change
+	ch.event(now, arc.TaskCreatedEvent, arc.EventData{
+		Status: th.Status, Message: "task created",
+		Priority: p.Priority, AssignedAgent: agent, CreatedAt: arc.At(now),
+	})
+	ch.event(now, arc.StatusChangeEvent, arc.EventData{
+		Status: th.Status, Message: "status is now SUBMITTED", ChangedAt: arc.At(now),
+	})
+	ch.item(store.MessageItem, storedMessage(p.InitialMessage, now))
+	return th, &ch
+}
+
+// storedMessage encodes a message for the history, with the time it came where
+// it names none.
+func storedMessage(m *arc.Message, now time.Time) json.RawMessage {
+	if m.Timestamp.IsZero() {
+		m.Timestamp = arc.At(now)
+	}
+	return encode(m)
+}
+
+// rank orders waiting tasks: by age, with a head start for the urgent ones. A
+// LOW task is therefore overtaken by an URGENT one only if that came less than
+// half an hour later: no priority starves another.
+func rank(p arc.Priority, created time.Time) int64 {
+	lead := map[arc.Priority]time.Duration{
+		arc.PriorityNormal: 5 * time.Minute, arc.PriorityHigh: 15 * time.Minute, arc.PriorityUrgent: 30 * time.Minute,
+	}[p]
+	return created.Add(-lead).UnixMilli()
+}
+
+// checkDeadline reads metadata.deadline (RFC 3339) as Unix milliseconds; 0 if
+// there is none. -42011 if it has passed.
+func checkDeadline(metadata json.RawMessage, now time.Time) (int64, error) {
+	if len(metadata) == 0 {
+		return 0, nil
+	}
+	var m struct {
+		Deadline json.RawMessage `json:"deadline"`
+	}
+	if err := json.Unmarshal(metadata, &m); err != nil {
+		return 0, arc.InvalidParam("metadata", "must be an object").Because(err)
+	}
+	if len(m.Deadline) == 0 || string(m.Deadline) == "null" {
+		return 0, nil
+	}
+	var at arc.Time
+	if err := json.Unmarshal(m.Deadline, &at); err != nil {
+		return 0, arc.InvalidParam("metadata.deadline", "must be an RFC 3339 time").Because(err)
+	}
+	if !at.After(now) {
+		return 0, arc.Errorf(arc.CodeDeadlineExceeded, "metadata.deadline has already passed").
+			With("field", "metadata.deadline").With("deadline", at).With("retryable", false)
+	}
+	return at.UnixMilli(), nil
+}
+
+// GetTask is task.info.
+//
+// Errors: -42001.
+func (s *Service) GetTask(ctx context.Context, c *rpc.Call, p arc.GetTaskParams) (*taskResult, error) {
+	th, err := s.task(ctx, c, p.TaskID)
+	if err != nil {
+		return nil, err
+	}
+	view := th.view()
+	messages := p.IncludeMessages == nil || *p.IncludeMessages
+	artifacts := p.IncludeArtifacts == nil || *p.IncludeArtifacts
+	if messages || artifacts {
+		items, err := s.store.Items(ctx, th.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			switch {
+			case item.Kind == store.MessageItem && messages:
+				view.Messages = append(view.Messages, item.Body)
+			case item.Kind == store.ArtifactItem && artifacts:
+				view.Artifacts = append(view.Artifacts, item.Body)
+			}
+		}
+	}
+	return &taskResult{Type: "task", Task: view}, nil
+}
+
+// SendTask is task.send: it adds a message to an open task. A task that waits
+// for input goes on.
+//
+// Errors: -42001, -42002, -42003, -42006, -32602.
+func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParams) (*arc.SuccessResult, error) {
+	th, err := s.task(ctx, c, p.TaskID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMessage("message", p.Message, arc.CodeInvalidParams); err != nil {
+		return nil, err
+	}
+	key, replay, err := s.key(ctx, c, p.IdempotencyKey)
+	if err != nil {
+		return nil, err
+	}
+	sent := &arc.SuccessResult{Success: true, Message: "message added to the task"}
+	if replay != nil {
+		c.Replayed = true
+		return sent, nil
+	}
+	_, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+		if err := th.status().Closed(th.ID); err != nil {
+			return nil, err
+		}
+		if th.Items >= maxItems {
+			return nil, arc.Errorf(arc.CodeTooLarge, "the task holds as many messages and artifacts as it may").
+				With("taskId", th.ID).With("max_items", maxItems).With("retryable", false)
+		}
+		ch := th.receive(storedMessage(p.Message, s.now()), s.now())
+		ch.key = key
+		return ch, nil
+	})
+	if replay, ok := errors.AsType[*store.ReplayError](err); ok {
+		c.Replayed = true
+		return sent, sameRequest(key, replay)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.deliver(th.ID, *p.Message)
+	return sent, nil
+}
+
+// receive adds a caller's message; a task that waits for input becomes ready.
+func (th *thread) receive(message json.RawMessage, now time.Time) *change {
+	var ch change
+	th.rec.Messages++
+	th.rec.Inputs++
+	ch.item(store.MessageItem, message)
+	ch.event(now, arc.NewMessageEvent, arc.EventData{
+		Status: th.Status, Message: "message received", MessageContent: message,
+	})
+	if th.status() == arc.TaskInputRequired {
+		paused := now.UnixMilli() - th.rec.Paused
+		th.rec.Paused = 0
+		th.Status, th.Ready = string(arc.TaskWorking), true
+		ch.event(now, arc.TaskResumedEvent, arc.EventData{
+			Status: th.Status, Message: "input received", ResumedAt: arc.At(now), PauseDuration: paused,
+		})
+		ch.event(now, arc.StatusChangeEvent, arc.EventData{
+			Status: th.Status, Message: "status is now WORKING",
+			PreviousStatus: string(arc.TaskInputRequired), ChangedAt: arc.At(now),
+		})
+	}
+	return &ch
+}
+
+// CancelTask is task.cancel: the task ends as CANCELED, and the context of
+// whoever works on it is canceled.
+//
+// Errors: -42001, -42002, -42003, -42006, -32602.
+func (s *Service) CancelTask(ctx context.Context, c *rpc.Call, p arc.CancelTaskParams) (*taskResult, error) {
+	th, err := s.task(ctx, c, p.TaskID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkReason(p.Reason); err != nil {
+		return nil, err
+	}
+	th, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+		if err := th.status().Closed(th.ID); err != nil {
+			return nil, err
+		}
+		now := s.now()
+		return th.end(now, arc.TaskCanceled, arc.TaskCanceledEvent, arc.EventData{
+			Message: "task canceled", CanceledAt: arc.At(now), CanceledBy: c.From, Reason: p.Reason,
+		}), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.interrupt(th.ID, errCanceled)
+	return &taskResult{Type: "task", Task: th.view()}, nil
+}
+
+// end moves a task to a terminal state. data becomes that of the event kind;
+// its reason and error are kept with the task.
+func (th *thread) end(now time.Time, status arc.TaskStatus, kind arc.EventType, data arc.EventData) *change {
+	var ch change
+	previous := th.Status
+	th.Status, th.Ended, th.Ready = string(status), now, false
+	th.rec.Lease, th.rec.LeaseEnd, th.rec.RetryAt = "", 0, 0
+	th.rec.Reason, th.rec.Error = data.Reason, data.Error
+	data.Status = th.Status
+	if status != arc.TaskCanceled {
+		data.Duration = now.UnixMilli() - th.Created.UnixMilli()
+	}
+	ch.event(now, kind, data)
+	ch.event(now, arc.StatusChangeEvent, arc.EventData{
+		Status: th.Status, Message: "status is now " + th.Status,
+		PreviousStatus: previous, ChangedAt: arc.At(now), Reason: data.Reason,
+	})
+	return &ch
+}
+
+// task reads a task for its owner. Whatever the caller may not see answers like
+// what does not exist: -42001.
+func (s *Service) task(ctx context.Context, c *rpc.Call, id string) (*thread, error) {
+	if id == "" {
+		return nil, arc.InvalidParam("taskId", "is required")
+	}
+	if c.To != "" {
+		if _, err := s.target(c); err != nil {
+			return nil, err
+		}
+	}
+	t, err := s.store.Thread(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, taskNotFound(id)
+	case err != nil:
+		return nil, err
+	case t.Kind != store.Task, t.Owner != c.Principal.Owner(), c.To != "" && c.To != t.Agent:
+		return nil, taskNotFound(id)
+	}
+	if err := c.Permit(t.Agent); err != nil {
+		return nil, err
+	}
+	return decode(t)
+}
+
+func taskNotFound(id string) error {
+	return arc.Errorf(arc.CodeTaskNotFound, "there is no such task").
+		With("taskId", id).With("retryable", false)
+}
+
+// view gives the task without its history.
+func (th *thread) view() *taskView {
+	v := &taskView{Task: arc.Task{
+		ID: th.ID, Status: th.status(), Priority: th.Priority, AssignedAgent: th.Agent,
+		CreatedAt: arc.At(th.Created), UpdatedAt: arc.At(th.Updated),
+		Reason: th.rec.Reason, Error: th.rec.Error, Progress: th.rec.Progress,
+		Attempt: th.rec.Attempt, TraceID: th.Trace, Metadata: th.rec.Metadata,
+	}}
+	if th.rec.Deadline != 0 {
+		v.Deadline = arc.At(time.UnixMilli(th.rec.Deadline))
+	}
+	switch th.status() {
+	case arc.TaskCompleted:
+		v.CompletedAt = arc.At(th.Ended)
+	case arc.TaskCanceled:
+		v.CanceledAt = arc.At(th.Ended)
+	}
+	return v
+}
+
+// created gives the task as task.create answers it: the specification's minimum.
+func (th *thread) created() *taskView {
+	return &taskView{Task: arc.Task{
+		ID: th.ID, Status: arc.TaskSubmitted, CreatedAt: arc.At(th.Created), UpdatedAt: arc.At(th.Created),
+	}}
+}

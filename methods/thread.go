@@ -1,0 +1,163 @@
+package methods
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// record is what a thread's Body holds: the part of a task or chat that no
+// store needs to look into. Times are Unix milliseconds, 0 for none.
+type record struct {
+	ChatID    string          `json:"chat,omitempty"` // the public id of a chat whose caller chose it
+	Metadata  json.RawMessage `json:"metadata,omitzero"`
+	Deadline  int64           `json:"deadline,omitempty"`
+	Started   int64           `json:"started,omitempty"`
+	Paused    int64           `json:"paused,omitempty"`
+	RetryAt   int64           `json:"retryAt,omitempty"`
+	Lease     string          `json:"lease,omitempty"`    // token of the process that works on it
+	LeaseEnd  int64           `json:"leaseEnd,omitempty"` //
+	Attempt   int             `json:"attempt,omitempty"`  // how often it was begun
+	Inputs    int             `json:"inputs,omitempty"`   // messages of the caller
+	Seen      int             `json:"seen,omitempty"`     // of those, how many the runner was given
+	Messages  int             `json:"messages,omitempty"` // messages of anybody
+	Artifacts []string        `json:"artifacts,omitempty"`
+	Reason    string          `json:"reason,omitempty"`
+	Error     *arc.TaskError  `json:"error,omitempty"`
+	Progress  *arc.Progress   `json:"progress,omitempty"`
+	Answer    json.RawMessage `json:"answer,omitzero"` // of a chat: the agent's last message
+}
+
+// thread is a store.Thread with its Body decoded.
+type thread struct {
+	store.Thread
+	rec record
+}
+
+func decode(t store.Thread) (*thread, error) {
+	th := &thread{Thread: t}
+	if err := jsonv2.Unmarshal(t.Body, &th.rec); err != nil {
+		return nil, fmt.Errorf("decoding thread %s: %w", t.ID, err)
+	}
+	return th, nil
+}
+
+func (th *thread) status() arc.TaskStatus { return arc.TaskStatus(th.Status) }
+
+// setDue derives when somebody must look at the thread again.
+func (th *thread) setDue() {
+	var due int64
+	for _, at := range []int64{th.rec.Deadline, th.rec.LeaseEnd, th.rec.RetryAt} {
+		if at != 0 && (due == 0 || at < due) {
+			due = at
+		}
+	}
+	th.Due = time.Time{}
+	if due != 0 && th.Ended.IsZero() {
+		th.Due = time.UnixMilli(due)
+	}
+}
+
+// change is what an edit of a thread adds to it.
+type change struct {
+	events []arc.Event
+	items  []store.Item
+	key    *store.Key
+}
+
+func (c *change) event(at time.Time, kind arc.EventType, data any) {
+	c.events = append(c.events, arc.Event{Type: kind, At: arc.At(at), Data: encode(data)})
+}
+
+func (c *change) item(kind store.ItemKind, body []byte) {
+	c.items = append(c.items, store.Item{Kind: kind, Body: body})
+}
+
+// encode encodes values of our own types, for which it cannot fail.
+func encode(v any) json.RawMessage {
+	b, err := jsonv2.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("methods: encoding %T: %v", v, err))
+	}
+	return b
+}
+
+// commit writes the thread and what was added to it.
+func (s *Service) commit(ctx context.Context, th *thread, c *change) error {
+	th.setDue()
+	th.Body = encode(&th.rec)
+	stored, err := s.store.Commit(ctx, store.Change{Thread: th.Thread, Events: c.events, Items: c.items, Key: c.key})
+	if err != nil {
+		return err
+	}
+	th.Thread = stored
+	return nil
+}
+
+// maxEdits bounds how often an edit is tried again after losing a race. Each
+// loss means that somebody else's commit went through.
+const maxEdits = 50
+
+// edit reads a thread, lets f change it, and commits; after a lost race it does
+// so again. f may refuse by an error. When f gives a nil change nothing is
+// written.
+func (s *Service) edit(ctx context.Context, id string, f func(*thread) (*change, error)) (*thread, error) {
+	for range maxEdits {
+		t, err := s.store.Thread(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		th, err := decode(t)
+		if err != nil {
+			return nil, err
+		}
+		c, err := f(th)
+		if err != nil || c == nil {
+			return th, err
+		}
+		th.Updated = s.now()
+		err = s.commit(ctx, th, c)
+		if !errors.Is(err, store.ErrConflict) {
+			return th, err
+		}
+	}
+	return nil, arc.Errorf(arc.CodeInternal, "too many changes at once; try again").
+		With("reason", "contention").With("retryable", true)
+}
+
+// now is the clock, cut to what the store keeps.
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
+
+var idEncoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
+
+// newID makes an id: the prefix, 48 bits of time, so that new rows go to the
+// end of the store's indexes, and 128 random bits.
+func newID(prefix string, now time.Time) string {
+	var b [22]byte
+	ms := now.UnixMilli()
+	for i := range 6 {
+		b[i] = byte(ms >> (40 - 8*i))
+	}
+	_, _ = rand.Read(b[6:]) // never fails
+	return prefix + idEncoding.EncodeToString(b[:])
+}
+
+// madeID tells whether id has the form of newID.
+func madeID(id, prefix string) bool {
+	rest, ok := strings.CutPrefix(id, prefix)
+	if !ok || len(rest) != idEncoding.EncodedLen(22) {
+		return false
+	}
+	_, err := idEncoding.DecodeString(rest)
+	return err == nil
+}

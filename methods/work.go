@@ -1,0 +1,323 @@
+package methods
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/store"
+)
+
+// Limits of what a turn may hold back or produce.
+const (
+	flushAfter  = 50 * time.Millisecond
+	flushBytes  = 4 << 10
+	maxAnswer   = 8 << 20 // bytes of one answer
+	inboxLength = 64
+)
+
+// work is a turn in progress: it collects what the runner says and stores it.
+//
+//	Turn.Write, Artifact, …
+//	└─ add        into the buffer (and, in a chat, the tail that streams read)
+//	   └─ flush   one commit for all that is buffered, soon or when it is much
+//	finish        one commit for the rest and the end of the turn
+type work struct {
+	s      *Service
+	id     string // thread
+	agent  *agent
+	lease  string
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	inbox  chan arc.Message
+	done   chan struct{} // closed when the turn is over and stored
+	tail   *tail         // nil in a task
+	chatID string        // the public id of the chat
+
+	saving sync.Mutex // held during a commit, taken before mu
+	chat   *thread    // of a chat: as last committed; guarded by saving
+
+	mu        sync.Mutex // guards what follows
+	buf       change
+	size      int // bytes in buf
+	timer     *time.Timer
+	parts     []arc.Part // of the answer so far
+	answered  int        // bytes of the answer
+	artifacts int        // made in this attempt
+	names     []string   // ids of buffered artifacts
+	newest    *arc.Progress
+	over      bool
+	failed    *arc.Error // of a chat turn: how it ended, valid once done is closed
+}
+
+// newWork makes work on a thread; it does nothing before begin.
+func (s *Service) newWork(id string, a *agent) *work {
+	w := &work{s: s, id: id, agent: a, lease: rand.Text(), inbox: make(chan arc.Message, inboxLength), done: make(chan struct{})}
+	w.ctx, w.cancel = context.WithCancelCause(s.background)
+	return w
+}
+
+// begin registers the work, so that it can be found and interrupted. It gives
+// errDraining when the service takes no more work, and errBusy when another turn
+// of the same chat is running.
+func (w *work) begin() error {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errDraining
+	}
+	if w.tail != nil && s.running[w.id] != nil {
+		return errBusy
+	}
+	s.running[w.id] = w
+	s.runs.Add(1)
+	return nil
+}
+
+// release ends what begin began.
+func (w *work) release() {
+	w.s.mu.Lock()
+	if w.s.running[w.id] == w {
+		delete(w.s.running, w.id)
+	}
+	w.s.mu.Unlock()
+	w.cancel(context.Canceled)
+	close(w.done)
+	w.s.runs.Done()
+}
+
+func (s *Service) work(id string) *work {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running[id]
+}
+
+// interrupt ends the context of whoever works on the thread here.
+func (s *Service) interrupt(id string, cause error) {
+	if w := s.work(id); w != nil {
+		w.cancel(cause)
+	}
+}
+
+// deliver hands a message to a running turn. A full inbox drops it: it is in the
+// history all the same.
+func (s *Service) deliver(id string, m arc.Message) {
+	if w := s.work(id); w != nil {
+		select {
+		case w.inbox <- m:
+		default:
+		}
+	}
+}
+
+// run calls the runner and turns a panic into an error.
+func (w *work) run(t *Turn) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the runner of agent %s panicked: %v", w.agent.id, v)
+		}
+	}()
+	return w.agent.Runner.Run(w.ctx, t)
+}
+
+func (w *work) receive(ctx context.Context) (arc.Message, error) {
+	select {
+	case m := <-w.inbox:
+		return m, nil
+	case <-ctx.Done():
+		return arc.Message{}, context.Cause(ctx)
+	case <-w.ctx.Done():
+		return arc.Message{}, context.Cause(w.ctx)
+	}
+}
+
+func (w *work) answer(ctx context.Context, p arc.Part) error {
+	return w.add(ctx, func(now time.Time) error {
+		w.answered += len(p.Content)
+		if w.answered > maxAnswer {
+			return arc.Errorf(arc.CodeChatOverflow, "the agent's answer is too long").
+				With("max_bytes", maxAnswer).With("retryable", false)
+		}
+		w.parts = joinParts(w.parts, p)
+		if w.tail != nil {
+			ev := arc.Event{Type: arc.ChunkEvent, At: arc.At(now), Data: encode(arc.Message{Role: arc.RoleAgent, Parts: []arc.Part{p}})}
+			w.buf.events = append(w.buf.events, w.tail.append(ev))
+			w.size += len(ev.Data)
+		}
+		return nil
+	})
+}
+
+// joinParts appends a part; text is put behind text. The parts own their
+// contents, so that joining many pieces copies each byte about once.
+func joinParts(parts []arc.Part, p arc.Part) []arc.Part {
+	if n := len(parts); n > 0 && plainText(p) && plainText(parts[n-1]) {
+		last := &parts[n-1]
+		// Both are JSON texts: the second without its opening quote continues
+		// the first without its closing one.
+		last.Content = append(last.Content[:len(last.Content)-1], p.Content[1:]...)
+		return parts
+	}
+	p.Content = slices.Clone(p.Content)
+	return append(parts, p)
+}
+
+func plainText(p arc.Part) bool { return p.Type == arc.PartText && len(p.Extra) == 0 }
+
+func (w *work) artifact(ctx context.Context, a arc.Artifact) error {
+	return w.add(ctx, func(now time.Time) error {
+		w.artifacts++
+		if w.artifacts > maxItems/2 {
+			return errors.New("methods: too many artifacts")
+		}
+		if a.ID == "" {
+			a.ID = fmt.Sprintf("artifact-%d", w.artifacts)
+		}
+		if a.CreatedAt.IsZero() {
+			a.CreatedAt = arc.At(now)
+		}
+		if a.CreatedBy == "" {
+			a.CreatedBy = w.agent.id
+		}
+		body := encode(a)
+		w.names = append(w.names, a.ID)
+		w.buf.item(store.ArtifactItem, body)
+		w.size += len(body)
+		return nil
+	})
+}
+
+func (w *work) progress(ctx context.Context, p arc.Progress) error {
+	return w.add(ctx, func(now time.Time) error {
+		p.At = arc.At(now)
+		w.newest = &p
+		w.buf.event(now, arc.ProgressEvent, p)
+		w.size += 100
+		return nil
+	})
+}
+
+// add lets f change the buffer and sees to it that it is stored soon. A buffer
+// that is full is stored first, so the runner is held back.
+func (w *work) add(ctx context.Context, f func(now time.Time) error) error {
+	for {
+		if err := ended(ctx, w.ctx); err != nil {
+			return err
+		}
+		w.mu.Lock()
+		if w.over {
+			w.mu.Unlock()
+			return errLost
+		}
+		if w.size <= flushBytes {
+			break
+		}
+		w.mu.Unlock()
+		if err := w.flush(ctx); err != nil {
+			return err
+		}
+	}
+	defer w.mu.Unlock()
+	if err := f(w.s.now()); err != nil {
+		return err
+	}
+	if w.timer == nil && w.size > 0 {
+		w.timer = time.AfterFunc(flushAfter, func() { _ = w.flush(context.WithoutCancel(w.ctx)) })
+	}
+	return nil
+}
+
+func ended(ctxs ...context.Context) error {
+	for _, ctx := range ctxs {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// buffered is what take took out of the buffer.
+type buffered struct {
+	change
+	artifacts []string
+	progress  *arc.Progress
+}
+
+// take empties the buffer. After the last take nothing more gets in.
+func (w *work) take(last bool) buffered {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := buffered{w.buf, w.names, w.newest}
+	w.buf, w.names, w.newest, w.size, w.over = change{}, nil, nil, 0, w.over || last
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+	return b
+}
+
+// flush stores what is buffered. A failure other than a lost lease is tried
+// again by nobody: the turn is interrupted, and a task's lease lets it be run
+// again.
+func (w *work) flush(ctx context.Context) error {
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	b := w.take(false)
+	if len(b.events) == 0 && len(b.items) == 0 {
+		return nil
+	}
+	var err error
+	if w.tail != nil {
+		err = w.saveChat(ctx, &b.change)
+	} else {
+		_, err = w.s.edit(ctx, w.id, w.fenced(func(th *thread) (*change, error) {
+			return th.collect(&b, w.s.now()), nil
+		}))
+	}
+	if err != nil {
+		w.cancel(err)
+	}
+	return err
+}
+
+// fenced makes an edit that is refused once the thread is no longer ours.
+func (w *work) fenced(f func(*thread) (*change, error)) func(*thread) (*change, error) {
+	return func(th *thread) (*change, error) {
+		if th.rec.Lease != w.lease {
+			return nil, errLost
+		}
+		return f(th)
+	}
+}
+
+// collect adds what a runner made to its task, without the artifacts that an
+// earlier attempt already made.
+func (th *thread) collect(b *buffered, now time.Time) *change {
+	ch := &change{events: slices.Clone(b.events)}
+	n := 0
+	for _, item := range b.items {
+		if item.Kind == store.ArtifactItem {
+			id := b.artifacts[n]
+			n++
+			if slices.Contains(th.rec.Artifacts, id) {
+				continue
+			}
+			th.rec.Artifacts = append(th.rec.Artifacts, id)
+			ch.event(now, arc.NewArtifactEvent, arc.EventData{
+				Status: th.Status, Message: "artifact added", CreatedAt: arc.At(now), Artifact: json.RawMessage(item.Body),
+			})
+		}
+		ch.items = append(ch.items, item)
+	}
+	if b.progress != nil {
+		th.rec.Progress = b.progress
+	}
+	return ch
+}
