@@ -36,7 +36,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 func InvalidParam(field, issue string) *Error {
 	return Errorf(CodeInvalidParams, "invalid params: %s %s", field, issue).
 		With("errors", []FieldIssue{{Field: field, Issue: issue}}).
-		With("field", field)
+		With("field", field).With("retryable", false)
 }
 
 // FieldIssue names a field of a request and says what is wrong with it.

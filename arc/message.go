@@ -114,7 +114,7 @@ type Part struct {
 }
 
 // TextPart makes a text part.
-func TextPart(text string) Part { return Part{Type: PartText, Content: quote(text)} }
+func TextPart(text string) Part { return Part{Type: PartText, Content: appendText(nil, text)} }
 
 // DataPart makes a data part of a value that encodes as JSON.
 func DataPart(value any) (Part, error) {
@@ -136,26 +136,7 @@ func (p Part) Text() string {
 
 // MarshalJSON writes type, content, mimeType, filename, then the members of
 // Extra.
-func (p Part) MarshalJSON() ([]byte, error) {
-	b := append([]byte(`{"type":`), quote(p.Type)...)
-	if p.Content != nil {
-		b = append(append(b, `,"content":`...), p.Content...)
-	}
-	if p.MimeType != "" {
-		b = append(append(b, `,"mimeType":`...), quote(p.MimeType)...)
-	}
-	if p.Filename != "" {
-		b = append(append(b, `,"filename":`...), quote(p.Filename)...)
-	}
-	if len(p.Extra) > 0 {
-		extra, err := json.Marshal(p.Extra) // sorted by name
-		if err != nil {
-			return nil, err
-		}
-		b = append(append(b, ','), extra[1:len(extra)-1]...)
-	}
-	return append(b, '}'), nil
-}
+func (p Part) MarshalJSON() ([]byte, error) { return p.AppendJSON(nil) }
 
 // UnmarshalJSON reads a part. Types are taken as they come; [Part.Type] is made
 // canonical by whoever checks it.
@@ -181,11 +162,6 @@ func (p *Part) UnmarshalJSON(b []byte) error {
 		p.Extra = m
 	}
 	return nil
-}
-
-func quote(s string) []byte {
-	b, _ := json.Marshal(s) // a string always encodes
-	return b
 }
 
 // Artifact is something that a task produced.

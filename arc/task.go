@@ -74,7 +74,7 @@ func (p *Priority) UnmarshalJSON(b []byte) error {
 	var s string
 	if json.Unmarshal(b, &s) != nil || !slices.Contains(Priorities, Priority(s)) {
 		return Errorf(CodeInvalidPriority, "priority must be one of LOW, NORMAL, HIGH, URGENT").
-			With("field", "priority").With("allowed", Priorities)
+			With("field", "priority").With("allowed", Priorities).With("retryable", false)
 	}
 	*p = Priority(s)
 	return nil

@@ -1,0 +1,56 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// health says that the server is there, in the shape of the published SDK.
+func (s *Server) health(w *response, r *http.Request) {
+	s.page(w, r, http.StatusOK, "no-store", struct {
+		Status  string `json:"status"`
+		Server  string `json:"server"`
+		Agents  int    `json:"agents"`
+		Version string `json:"version"`
+	}{"ok", s.cfg.ServerID, len(s.service.Agents()), s.cfg.Version})
+}
+
+// state is the body of the two probes.
+type state struct {
+	Status string `json:"status"`           // "ok" or "unavailable"
+	Reason string `json:"reason,omitempty"` // "draining", "auth" or "store"
+}
+
+// live says that the process answers: whoever restarts it need not.
+func (s *Server) live(w *response, r *http.Request) {
+	s.page(w, r, http.StatusOK, "no-store", state{Status: "ok"})
+}
+
+// ready says whether calls should come here: 503 while draining, and as long
+// as keys or store are missing. Why in detail is for the log only.
+func (s *Server) ready(w *response, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if s.draining.Load() {
+		s.unready(w, r, "draining", nil)
+		return
+	}
+	if s.cfg.Ready != nil {
+		if err := s.cfg.Ready(ctx); err != nil {
+			s.unready(w, r, "auth", err)
+			return
+		}
+	}
+	if err := s.service.Ready(ctx); err != nil {
+		s.unready(w, r, "store", err)
+		return
+	}
+	s.page(w, r, http.StatusOK, "no-store", state{Status: "ok"})
+}
+
+// unready logs why, and answers with the one word.
+func (s *Server) unready(w *response, r *http.Request, reason string, err error) {
+	s.log.Warn().Str("event", "unready").Str("request_id", w.requestID).Str("reason", reason).Err(err).Send()
+	s.page(w, r, http.StatusServiceUnavailable, "no-store", state{Status: "unavailable", Reason: reason})
+}

@@ -1,0 +1,202 @@
+package server
+
+import (
+	"crypto/rand"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+)
+
+// response is the ResponseWriter that all handlers get: it remembers what the
+// access log wants to know.
+type response struct {
+	http.ResponseWriter
+	timeout   time.Duration // for the answer to leave, from its first byte
+	requestID string
+	traceID   string
+	status    int // 0 until the header is written
+	bytes     int64
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader remembers the status, and starts the time in which the answer
+// must leave. Streams set their own deadlines afterwards.
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.status = status
+		w.deadline(w.timeout)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts the bytes.
+func (w *response) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// deadline gives what is written from now on this time to leave; 0: for ever.
+// A connection that has no deadlines, as in a test's recorder, needs none.
+func (w *response) deadline(d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)
+}
+
+// frame is what surrounds every request: its id, the access log, recovery, and
+// the rules for browsers.
+func (s *Server) frame(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
+		w := &response{ResponseWriter: plain, timeout: s.cfg.WriteTimeout, requestID: requestID(r)}
+		start := s.cfg.Now()
+		w.Header()["X-Request-Id"] = []string{w.requestID}
+		defer s.logAccess(w, r, start)
+		defer s.recover(w, r)
+		if s.browser(w, r) {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// requestID takes the caller's X-Request-ID if it is sane, else makes one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > 128 {
+		return newRequestID()
+	}
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case strings.IndexByte("-_.:/=+", c) >= 0:
+		default:
+			return newRequestID()
+		}
+	}
+	return id
+}
+
+// newRequestID makes an id of 130 random bits: it names the request in answers,
+// so it must not be guessed from another.
+func newRequestID() string { return "req_" + rand.Text() }
+
+// recover answers a panic with -32603. One of net/http's own goes on: it asks
+// for the connection to be cut.
+func (s *Server) recover(w *response, r *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler {
+		panic(cause)
+	}
+	s.log.Error().Str("event", "panic").Str("request_id", w.requestID).Any("panic", cause).
+		Bytes("stack", debug.Stack()).Msg("a handler panicked")
+	if w.status != 0 { // what was begun must not look finished
+		panic(http.ErrAbortHandler)
+	}
+	s.problem(w, r, s.public(nil, w.requestID))
+}
+
+// logAccess writes one line per HTTP request.
+func (s *Server) logAccess(w *response, r *http.Request, start time.Time) {
+	line := s.log.Info()
+	if line == nil || !line.Enabled() {
+		return
+	}
+	line = line.Str("event", "request").Str("request_id", w.requestID).
+		Str("http_method", r.Method).Str("path", r.URL.Path).Str("remote", remote(r)).
+		Int("status", w.status).Int64("bytes", w.bytes).Dur("duration_ms", s.cfg.Now().Sub(start))
+	if w.traceID != "" {
+		line.Str("trace_id", w.traceID)
+	}
+	line.Send()
+}
+
+// remote is who is at the other end of the connection.
+func remote(r *http.Request) string { return host(r.RemoteAddr) }
+
+// host is an address without its port.
+func host(address string) string {
+	h, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return h
+}
+
+// exposed lists the headers that a script may read from an answer.
+const exposed = "WWW-Authenticate, Retry-After, Idempotency-Replayed, X-Request-ID"
+
+// browser applies the rules for requests that a browser made for a page: CORS
+// for the allowed origins, refusal of the others' (see
+// [http.CrossOriginProtection]). It tells whether the request goes on.
+//
+// Credentials are never allowed: a bearer token is no ambient credential, and
+// so a wildcard is safe.
+func (s *Server) browser(w *response, r *http.Request) bool {
+	if s.anonymous != nil && !s.expectedHost(r.Host) {
+		s.problem(w, r, refuseOrigin("host_not_allowed", "the Host header names another server"))
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	if len(s.cfg.CORSOrigins) > 0 {
+		w.Header().Add("Vary", "Origin")
+		if origin != "" && s.allowedOrigin(origin) {
+			h := w.Header()
+			h.Set("Access-Control-Allow-Origin", origin)
+			h.Set("Access-Control-Expose-Headers", exposed)
+			if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+				h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+				h.Set("Access-Control-Allow-Headers",
+					"Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, X-Request-ID")
+				h.Set("Access-Control-Max-Age", "600")
+				w.WriteHeader(http.StatusNoContent)
+				return false
+			}
+		}
+	}
+	if s.protection != nil {
+		if err := s.protection.Check(r); err != nil {
+			s.problem(w, r, refuseOrigin("cross_origin", "pages of this origin may not call here").Because(err))
+			return false
+		}
+	}
+	return true
+}
+
+// refuseOrigin is the 403 for requests that a foreign page had a browser make.
+func refuseOrigin(reason, text string) *arc.Error {
+	return arc.Errorf(arc.CodeUnauthorized, "%s", text).With("reason", reason).With("retryable", false)
+}
+
+// allowedOrigin compares exactly, as browsers send origins in one form only.
+func (s *Server) allowedOrigin(origin string) bool {
+	return slices.Contains(s.cfg.CORSOrigins, "*") || slices.Contains(s.cfg.CORSOrigins, origin)
+}
+
+// expectedHost keeps pages away from a server without authentication that only
+// reach it because their own name was made to point to it (DNS rebinding). An
+// address or localhost cannot be such a name.
+func (s *Server) expectedHost(host string) bool {
+	name := (&url.URL{Host: host}).Hostname()
+	if name == "localhost" || net.ParseIP(name) != nil {
+		return true
+	}
+	u, err := url.Parse(s.cfg.PublicURL)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Hostname(), name)
+}

@@ -1,0 +1,216 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/sourcegraph/jsonrpc2"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
+)
+
+// socketCheck is the longest time between two looks at a socket's token.
+const socketCheck = 5 * time.Second
+
+// socket carries calls over one WebSocket, each frame one body. The token is
+// checked before the upgrade, again with each frame, and every few seconds; when
+// it is no longer good the socket closes with 1008.
+type socket struct {
+	server    *Server
+	ws        *websocket.Conn
+	conn      *jsonrpc2.Conn
+	token     string // "" without authentication
+	remote    string
+	requestID string
+
+	inFlight chan struct{} // one slot taken per running call
+}
+
+// socket upgrades GET /arc.
+//
+//	socket
+//	├─ authenticate, slots       401, 429, 503
+//	├─ websocket.Accept          400, 403 (origin)
+//	├─ jsonrpc2.Conn             reads frames, calls Handle
+//	│  └─ Handle → answer        one goroutine per call, bounded
+//	└─ watch                     ping, token, end; on this goroutine
+func (s *Server) socket(w *response, r *http.Request) {
+	c := &socket{
+		server: s, remote: r.RemoteAddr, requestID: w.requestID,
+		inFlight: make(chan struct{}, s.cfg.Limits.SocketCalls),
+	}
+	principal, err := s.authenticate(r.Context(), r.Header, w.requestID)
+	if err != nil {
+		s.auditRefusal(w, r, &arc.Request{Method: "(socket)"}, err)
+		s.problem(w, r, err)
+		return
+	}
+	if s.anonymous == nil {
+		c.token, _ = auth.Bearer(r.Header)
+	}
+	owner := principal.Owner()
+	if !s.sockets.take(owner) {
+		s.problem(w, r, tooMany("sockets", s.sockets.most))
+		return
+	}
+	defer s.sockets.give(owner)
+	if !s.enterSocket() {
+		s.problem(w, r, goingAway())
+		return
+	}
+	defer s.socketWork.Done()
+	if c.ws = s.upgrade(w, r); c.ws != nil {
+		c.run(principal)
+	}
+}
+
+// goingAway refuses what would outlive the server: another one, or this one
+// restarted, will take it.
+func goingAway() *arc.Error {
+	e := arc.Errorf(arc.CodeAgentUnavailable, "the server is going down").
+		With("reason", "draining").With("retryable", true)
+	e.RetryAfter = time.Second
+	return e
+}
+
+// enterSocket counts one more socket, unless the server drains.
+func (s *Server) enterSocket() bool {
+	s.socketMu.Lock()
+	defer s.socketMu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.socketWork.Add(1)
+	return true
+}
+
+// upgrade makes the WebSocket; nil if the handshake was refused, which is then
+// answered.
+func (s *Server) upgrade(w *response, r *http.Request) *websocket.Conn {
+	refusal := &upgradeRefusal{ResponseWriter: w}
+	ws, err := websocket.Accept(refusal, r, &websocket.AcceptOptions{
+		OriginPatterns:     s.cfg.CORSOrigins,
+		InsecureSkipVerify: slices.Contains(s.cfg.CORSOrigins, "*"),
+	})
+	if err != nil {
+		s.problemStatus(w, r, max(refusal.status, http.StatusBadRequest),
+			arc.Errorf(arc.CodeInvalidRequest, "the WebSocket handshake was refused").
+				With("retryable", false).Because(err))
+		return nil
+	}
+	ws.SetReadLimit(s.cfg.Limits.BodyBytes)
+	return ws
+}
+
+// upgradeRefusal keeps the plain text with which a handshake is refused from
+// the wire; the refusal is then sent as JSON.
+type upgradeRefusal struct {
+	http.ResponseWriter
+	status int // of the refusal
+}
+
+// Unwrap lets the handshake take over the connection.
+func (w *upgradeRefusal) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader passes on the switch of protocols only.
+func (w *upgradeRefusal) WriteHeader(status int) {
+	if status >= http.StatusBadRequest {
+		w.status = status
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write drops the text of a refusal.
+func (w *upgradeRefusal) Write(b []byte) (int, error) {
+	if w.status != 0 {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// run serves the socket until it ends.
+func (c *socket) run(principal *auth.Principal) {
+	// Not below socketCtx: its end is for watch, which says goodbye first.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	frames := &frames{ctx: ctx, ws: c.ws, timeout: c.server.cfg.WriteTimeout, started: make(chan struct{})}
+	c.conn = jsonrpc2.NewConn(ctx, frames, c, jsonrpc2.SetLogger(quiet{}),
+		jsonrpc2.OnRecv(frames.received), jsonrpc2.OnSend(frames.sending))
+	close(frames.started)
+	status, reason := c.watch(ctx, principal.Expires)
+	if status != 0 {
+		_ = c.ws.Close(status, reason) // fails only if the peer is gone already
+	}
+	_ = c.conn.Close()
+	cancel()
+	for range cap(c.inFlight) { // until every call has ended
+		c.inFlight <- struct{}{}
+	}
+}
+
+// watch pings the peer and looks at the token until the socket ends. It gives
+// the status to close with, 0 if the peer is gone.
+func (c *socket) watch(ctx context.Context, expires time.Time) (websocket.StatusCode, string) {
+	keepAlive := c.server.cfg.KeepAlive
+	ping := time.NewTicker(keepAlive)
+	defer ping.Stop()
+	check := time.NewTimer(c.untilCheck(expires))
+	defer check.Stop()
+	for {
+		select {
+		case <-c.conn.DisconnectNotify():
+			return 0, ""
+		case <-c.server.socketCtx.Done():
+			return websocket.StatusGoingAway, "the server is going down"
+		case <-check.C:
+			if _, err := c.principal(ctx); err != nil && final(err) {
+				return websocket.StatusPolicyViolation, closeReason(err)
+			}
+			check.Reset(c.untilCheck(expires))
+		case <-ping.C:
+			ctx, cancel := context.WithTimeout(ctx, c.server.cfg.WriteTimeout)
+			err := c.ws.Ping(ctx)
+			cancel()
+			if err != nil {
+				return 0, ""
+			}
+		}
+	}
+}
+
+// untilCheck is the time to the next look at the token: its expiry, if that is
+// near, and a second behind that, since the validator has a leeway.
+func (c *socket) untilCheck(expires time.Time) time.Duration {
+	next := min(socketCheck, c.server.cfg.KeepAlive)
+	if expires.IsZero() {
+		return next
+	}
+	left := expires.Sub(c.server.cfg.Now())
+	if left <= 0 {
+		left = time.Second
+	}
+	return min(left, next)
+}
+
+// principal judges the socket's token anew.
+func (c *socket) principal(ctx context.Context) (*auth.Principal, *arc.Error) {
+	if c.token == "" {
+		return c.server.anonymous, nil
+	}
+	return c.server.validate(ctx, c.token, c.requestID)
+}
+
+// final tells whether the token will never be good again; that its keys cannot
+// be had is our trouble and passes.
+func final(err *arc.Error) bool {
+	return err.Code.Access() && err.Reason() != auth.ReasonKeysUnavailable
+}
+
+// closeReason is what the close frame says: the stable word, which fits into
+// its 123 bytes.
+func closeReason(err *arc.Error) string { return "token refused: " + err.Reason() }
