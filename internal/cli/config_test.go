@@ -1,0 +1,285 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/arcd-io/arcd/internal/cli"
+)
+
+// outcome is what a command did.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+// run runs a command to its end, with no terminal.
+func run(t *testing.T, env []string, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := cli.Run(t.Context(), args, env, strings.NewReader(""), &stdout, &stderr)
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+// file writes a file into a new folder and gives its path.
+func file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// show gives value and origin of each key that "config show" prints.
+func show(t *testing.T, env []string, args ...string) map[string][2]string {
+	t.Helper()
+	got := run(t, env, append([]string{"config", "show"}, args...)...)
+	if got.code != 0 {
+		t.Fatalf("config show: exit %d: %s", got.code, got.stderr)
+	}
+	var lines []struct{ Key, Value, Origin string }
+	if err := json.Unmarshal([]byte(got.stdout), &lines); err != nil {
+		t.Fatalf("config show prints no JSON: %v\n%s", err, got.stdout)
+	}
+	shown := map[string][2]string{}
+	for _, l := range lines {
+		shown[l.Key] = [2]string{l.Value, l.Origin}
+	}
+	return shown
+}
+
+func TestConfigOrder(t *testing.T) {
+	path := file(t, "arcd.yaml", "listen: 127.0.0.1:1\nlimits: {depth: 7}\nauth: {leeway: 10s}\n")
+	env := []string{"ARCD_AUTH__LEEWAY=5s", "ARCD_LIMITS__BATCH=3", "ARCD_STORE=", "HOME=/nowhere", "ARCD_TOKEN=not-a-key"}
+	got := show(t, env, "--config", path)
+	want := map[string][2]string{
+		"listen":       {"127.0.0.1:1", path},
+		"limits.depth": {"7", path},
+		"auth.leeway":  {"5s", "env ARCD_AUTH__LEEWAY"},
+		"limits.batch": {"3", "env ARCD_LIMITS__BATCH"},
+		"store":        {"sqlite:arcd.db", "default"},
+	}
+	for key, w := range want {
+		if diff := cmp.Diff(w, got[key]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", key, diff)
+		}
+	}
+	if _, ok := got["token"]; ok {
+		t.Error("ARCD_TOKEN was taken for a setting")
+	}
+}
+
+func TestConfigFromVariable(t *testing.T) {
+	path := file(t, "arcd.yaml", "server_id: from-file\n")
+	got := show(t, []string{"ARCD_CONFIG=" + path})
+	if diff := cmp.Diff([2]string{"from-file", path}, got["server_id"]); diff != "" {
+		t.Errorf("server_id (-want +got):\n%s", diff)
+	}
+}
+
+// sharedExample is the frozen example of the configuration, with a hash that is
+// one, and without the agent kind that comes later.
+const sharedExample = `
+listen: 127.0.0.1:8001
+public_url: http://127.0.0.1:8001
+store: sqlite:arcd.db
+http_status: standard
+limits: {body_bytes: 10485760, depth: 64, batch: 50, streams_per_subject: 100}
+auth:
+  leeway: 30s
+  providers:
+    okta:
+      issuer: https://your-domain.okta.com/oauth2/default
+      audience: api://default
+      jwks_uri: https://your-domain.okta.com/oauth2/default/v1/keys
+      algorithms: [RS256, PS256, ES256, ES384, EdDSA]
+      scope_claims: [scope, scp]
+      agent_claim: ""
+      profile: loose
+      allow_http: false
+      refetch_cooldown: 10s
+  issuer:
+    enabled: true
+    key_file: arcd-keys.json
+    clients:
+      ci: {secret_hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g", scopes: [arc.task.controller, arc.agent.caller], agents: [ci-agent], audience: ""}
+  scopes: {task.create: [arc.task.controller]}
+agents:
+  echo: {kind: demo}
+  my.agent/v1: {kind: demo, demo: slow, concurrency: 2, scopes: {task.create: []}}
+tls: {}
+cors_origins: ["https://app.example"]
+log: {level: info, format: json}
+retention: 30d
+event_gap: 5ms
+keep_alive: 15s
+drain_timeout: 10s
+`
+
+func TestConfigExample(t *testing.T) {
+	path := file(t, "arcd.yaml", sharedExample)
+	if got := run(t, nil, "config", "check", "-c", path); got.code != 0 || got.stdout != "{\"ok\":true}\n" || got.stderr != "" {
+		t.Fatalf("config check: exit %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	got := show(t, nil, "-c", path)
+	for key, want := range map[string]string{
+		"auth.providers.okta.audience":         "[api://default]",
+		"auth.providers.okta.refetch_cooldown": "10s",
+		"auth.issuer.clients.ci.secret_hash":   "(hidden)",
+		"auth.issuer.clients.ci.agents":        "[ci-agent]",
+		"auth.scopes.task.create":              "[arc.task.controller]",
+		"agents.my.agent/v1.demo":              "slow",
+		"agents.my.agent/v1.concurrency":       "2",
+		"retention":                            "30d",
+		"event_gap":                            "5ms",
+	} {
+		if got[key][0] != want {
+			t.Errorf("%s: got %q, want %q", key, got[key][0], want)
+		}
+	}
+}
+
+func TestConfigEnvironmentReachesNamedLevels(t *testing.T) {
+	got := show(t, []string{
+		"ARCD_AUTH__PROVIDERS__OKTA__ISSUER=https://okta.example",
+		"ARCD_AUTH__PROVIDERS__OKTA__AUDIENCE=api://a, api://b",
+		"ARCD_AGENTS__ECHO__KIND=demo",
+		"ARCD_AGENTS__ECHO__KEEP_TURNS=true",
+		"ARCD_INSECURE_HTTP=1",
+	})
+	for key, want := range map[string]string{
+		"auth.providers.okta.audience": "[api://a, api://b]",
+		"agents.echo.keep_turns":       "true",
+		"insecure_http":                "true",
+	} {
+		if got[key][0] != want {
+			t.Errorf("%s: got %q, want %q", key, got[key][0], want)
+		}
+	}
+}
+
+func TestConfigSecretFile(t *testing.T) {
+	hash := file(t, "hash", "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g\n")
+	yaml := "auth: {issuer: {clients: {ci: {secret_hash_file: " + hash + ", scopes: [x]}}}}"
+	got := show(t, nil, "-c", file(t, "arcd.yaml", yaml))
+	if got["auth.issuer.clients.ci.secret_hash"][0] != "(hidden)" {
+		t.Errorf("the secret hash was not read from its file: %v", got)
+	}
+	both := "auth: {issuer: {clients: {ci: {secret_hash: x, secret_hash_file: " + hash + ", scopes: [x]}}}}"
+	if got := run(t, nil, "config", "check", "-c", file(t, "arcd.yaml", both)); got.code != 1 || !strings.Contains(got.stderr, "must not be set beside it") {
+		t.Errorf("secret given twice: exit %d: %s", got.code, got.stderr)
+	}
+}
+
+// TestConfigRefused has one bad setting for each rule; the text must name the
+// key and say what to do.
+func TestConfigRefused(t *testing.T) {
+	provider := func(s string) string {
+		return "auth: {providers: {x: {issuer: 'https://x.example', audience: a, " + s + "}}}"
+	}
+	for yaml, want := range map[string]string{
+		// keys and types
+		"lisen: x":                              "lisen: there is no such key; did you mean listen?",
+		"limits: {dept: 1}":                     "limits.dept: there is no such key; did you mean limits.depth?",
+		"leeway: 3s":                            "leeway: there is no such key; did you mean auth.leeway?",
+		provider("jwks_url: x"):                 "auth.providers.x.jwks_url: there is no such key; did you mean auth.providers.x.jwks_uri?",
+		"xyzzyxyzzy: 1":                         "xyzzyxyzzy: there is no such key",
+		"limits: 3":                             `limits: must be a level with keys below it, not "3"`,
+		"limits: {depth: deep}":                 `limits.depth: must be a whole number, not "deep"`,
+		"limits: {depth: '5'}":                  `limits.depth: must be a whole number, not "5"`,
+		"limits: {depth: 1.5}":                  `limits.depth: must be a whole number, not "1.5"`,
+		"insecure_http: maybe":                  `insecure_http: must be true or false, not "maybe"`,
+		"server_id: 7":                          `server_id: must be a text, not "7"`,
+		"retention: 30":                         `retention: must be a duration such as 30s, 5m or 30d, not "30"`,
+		"cors_origins: [1]":                     `cors_origins: must be a list of texts, but holds "1"`,
+		"cors_origins: {a: b}":                  "cors_origins: must be a text or a list of texts",
+		"listen: a\nlisten: b":                  "already defined",
+		"store_file: /does/not/exist":           "store_file: cannot be read",
+		"auth: {providers: {x: hello}}":         `auth.providers.x: must be a level with keys below it, not "hello"`,
+		"agents: {echo: {kind: demo, nam: x}}":  "agents.echo.nam: there is no such key; did you mean agents.echo.name?",
+		"auth: {issuer: {clients: {a: {b: 1}}}": "yaml",
+		// values
+		"listen: nowhere":                               "listen: must be host:port",
+		"listen: 127.0.0.1:99999":                       "listen: must be host:port",
+		"listen: 0.0.0.0:8001":                          "listen: 0.0.0.0:8001 can be reached from other machines",
+		"listen: ':8001'":                               "can be reached from other machines",
+		"listen: box.example:8001":                      "can be reached from other machines",
+		"tls: {cert: a.pem}":                            "tls: needs both tls.cert and tls.key",
+		"public_url: ftp://x":                           "public_url: must be a URL that begins with http:// or https://",
+		"public_url: 'https://x/?q'":                    "public_url: must be a URL without user, query and fragment",
+		"cors_origins: https://a.example/path":          "cors_origins: must be origins such as",
+		"store: postgres://u@h/db":                      "store: PostgreSQL comes with a later version",
+		"store: arcd.db":                                "store: must be sqlite:FILE",
+		"http_status: always200":                        "http_status: must be one of standard, always_200, not \"always200\"; did you mean always_200?",
+		"log: {level: loud}":                            "log.level: must be one of",
+		"log: {format: xml}":                            "log.format: must be one of",
+		"server_id: 'a b'":                              "server_id: must be",
+		"auth: {leeway: 121s}":                          "auth.leeway: must be from 0s to 2m, not 2m1s",
+		"auth: {leeway: -1s}":                           "auth.leeway: must be from",
+		"keep_alive: 1ms":                               "keep_alive: must be from",
+		"retention: 1s":                                 "retention: must be from",
+		"max_attempts: 0":                               "max_attempts: must be at least 1",
+		"limits: {body_bytes: 0}":                       "limits.body_bytes: must be at least 1",
+		"limits: {depth: 5000}":                         "limits.depth: must be at most 1000",
+		"auth: {providers: {arcd: {}}}":                 "auth.providers.arcd: the name is taken",
+		"auth: {providers: {x: {audience: a}}}":         "auth.providers.x.issuer: a text without spaces is required",
+		"auth: {providers: {x: {issuer: 'https://x'}}}": "auth.providers.x.audience: at least one is required",
+		"auth: {providers: {x: {issuer: 'http://x', audience: a}}}": `auth.providers.x.issuer: "http://x" is plain http`,
+		provider("jwks_uri: 'http://x/keys'"):                       `auth.providers.x.jwks_uri: "http://x/keys" is plain http`,
+		provider("algorithms: [HS256]"):                             `auth.providers.x.algorithms: "HS256" is not one of`,
+		provider("profile: strict"):                                 `auth.providers.x.profile: "strict" is neither`,
+		"auth: {issuer: {token_ttl: 48h}}":                          "auth.issuer.token_ttl: must be from 1s to 1d, not 2d",
+		"auth: {issuer: {clients: {a: {secret_hash: plain}}}}":      "auth.issuer.clients.a.secret_hash: must be an argon2id hash",
+		"auth: {scopes: {task.create: ['a b']}}":                    "auth.scopes.task.create: a scope is a word",
+		"agents: {'a b': {kind: demo, demo: echo}}":                 "agents.a b: an agent's id must be",
+		"agents: {mine: {kind: demo}}":                              "agents.mine.demo: must be one of echo, fail",
+		"agents: {mine: {kind: http, endpoint: 'https://x'}}":       "agents.mine.kind: agents over HTTP come with a later version",
+		"agents: {mine: {}}":                                        "agents.mine.kind: must be one of demo, http",
+		"agents: {echo: {kind: demo, concurrency: -1}}":             "agents.echo.concurrency: must not be negative",
+		"auth: {issuer: {token_ttl: 1500ms}}":                       "auth.issuer.token_ttl: must be whole seconds",
+	} {
+		t.Run(yaml, func(t *testing.T) {
+			got := run(t, nil, "config", "check", "-c", file(t, "arcd.yaml", yaml))
+			if got.code != 1 || !strings.Contains(got.stderr, want) {
+				t.Errorf("exit %d, want 1 and %q; got:\n%s", got.code, want, got.stderr)
+			}
+		})
+	}
+}
+
+func TestConfigRefusedVariable(t *testing.T) {
+	got := run(t, []string{"ARCD_LISTN=x"}, "config", "check")
+	if want := "env ARCD_LISTN: listn: there is no such key; did you mean listen?"; got.code != 1 || !strings.Contains(got.stderr, want) {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
+func TestConfigMissingFile(t *testing.T) {
+	got := run(t, nil, "config", "check", "-c", "/does/not/exist.yaml")
+	if got.code != 1 || !strings.Contains(got.stderr, "/does/not/exist.yaml") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
+// TestConfigDocumented holds the documents to the code: every key that there is
+// stands in docs/configuration.md.
+func TestConfigDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listing := run(t, nil, "config", "show", "--keys")
+	for line := range strings.Lines(listing.stdout) {
+		key, _, _ := strings.Cut(line, " ")
+		if !bytes.Contains(doc, []byte("`"+key+"`")) {
+			t.Errorf("docs/configuration.md does not have the key `%s`", key)
+		}
+	}
+}

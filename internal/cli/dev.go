@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/methods"
+)
+
+// devTokenTTL is how long the token that --dev prints is valid.
+const devTokenTTL = 24 * time.Hour
+
+// devClient is the client that --dev adds, in memory only.
+const devClient = "dev"
+
+// dev adds to the configuration what makes trying out pleasant: every demo
+// agent that is not configured otherwise, and the token service with a client.
+func (l *loaded) dev() {
+	if l.Agents == nil {
+		l.Agents = map[string]agentConfig{}
+	}
+	for _, kind := range methods.DemoKinds() {
+		if _, ok := l.Agents[kind]; !ok {
+			l.Agents[kind] = agentConfig{Kind: "demo"}
+		}
+	}
+	i := &l.Auth.Issuer
+	i.Enabled = true
+	if i.Clients == nil {
+		i.Clients = map[string]clientConfig{}
+	}
+	if _, ok := i.Clients[devClient]; !ok {
+		secret, hash := auth.NewSecret()
+		l.devSecret = secret
+		i.Clients[devClient] = clientConfig{SecretHash: hash, Scopes: devScopes()}
+	}
+}
+
+// devScopes are the scopes of the dev client: every one that a caller needs.
+func devScopes() []string {
+	return []string{auth.ScopeTask, auth.ScopeChat, auth.ScopeCaller}
+}
+
+// greet tells on stderr how to call the server that is about to serve.
+func (a *app) greet(io *console) error {
+	token, err := a.issuer.Mint(auth.Claims{
+		Subject: devClient, ClientID: devClient, Scopes: devScopes(), TTL: devTokenTTL,
+	})
+	if err != nil {
+		return fmt.Errorf("minting the dev token: %w", err)
+	}
+	io.note("%s", greeting(a.settings.baseURL(), token, a.settings.devSecret))
+	return nil
+}
+
+// greeting is the text of greet. Each command stands on a line of its own and
+// needs nothing from the lines before it.
+func greeting(url, token, secret string) string {
+	curl := func(body string) string {
+		return fmt.Sprintf(`curl -sS %s/arc -H 'Content-Type: application/arc+json' -H 'Authorization: Bearer %s' -d %s`, url, token, body)
+	}
+	call := func(id int, method, params string) string {
+		return fmt.Sprintf(`{"arc":"1.0","id":%d,"method":"%s","requestAgent":"dev","targetAgent":"echo","params":%s}`, id, method, params)
+	}
+	create := call(1, "task.create", `{"initialMessage":{"role":"user","parts":[{"type":"TextPart","content":"Hello"}]}}`)
+	newest := curl("'"+call(2, "task.list", `{"limit":1}`)+"'") + ` | grep -o '"taskId":"[^"]*"' | head -n 1 | cut -d'"' -f4`
+	info := call(3, "task.info", `{"taskId":"'"$(`+newest+`)"'"}`)
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "\narcd serves %s/arc with the demo agents %s.\n", url, strings.Join(methods.DemoKinds(), ", "))
+	fmt.Fprintf(&b, "Not for production: this text holds a token that is valid for %.0f hours.\n", devTokenTTL.Hours())
+	fmt.Fprintf(&b, "\nGive the agent echo a task:\n\n%s\n", curl("'"+create+"'"))
+	fmt.Fprintf(&b, "\nRead the newest task, with its artifact:\n\n%s\n", curl("'"+info+"'"))
+	if secret != "" {
+		fmt.Fprintf(&b, "\nGet a token as a machine would:\n\n")
+		fmt.Fprintf(&b, "curl -sS %s/oauth/token -u %s:%s -d grant_type=client_credentials\n", url, devClient, secret)
+	}
+	return b.String()
+}

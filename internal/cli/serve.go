@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/methods"
+	"github.com/arcd-io/arcd/server"
+	"github.com/arcd-io/arcd/store"
+)
+
+// serveCommand is "arcd serve". Its flags are the settings that one changes by
+// hand; the rest is for the file and the environment.
+type serveCommand struct {
+	configFlags
+	Dev            bool   `help:"Try it out: demo agents, a client named dev, and a curl to paste."`
+	InsecureNoAuth bool   `help:"Take every call without a token, with all scopes. On loopback only."`
+	Listen         string `placeholder:"HOST:PORT" help:"Address to serve on; port 0 takes a free one."`
+	PublicURL      string `placeholder:"URL" help:"The URL that callers use."`
+	Store          string `placeholder:"sqlite:FILE" help:"Where the state is."`
+	HTTPStatus     string `name:"http-status" placeholder:"WORD" help:"standard or always_200."`
+	TLSCert        string `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM)."`
+	TLSKey         string `name:"tls-key" placeholder:"FILE" help:"Private key (PEM)."`
+	InsecureHTTP   bool   `name:"insecure-http" help:"Allow plain http on an address that is not loopback."`
+	LogLevel       string `placeholder:"LEVEL" help:"trace, debug, info, warn or error."`
+	LogFormat      string `placeholder:"FORMAT" help:"auto, json or console."`
+}
+
+// flags gives the settings that were given as flags, by key.
+func (c *serveCommand) flags() map[string]string {
+	set := map[string]string{}
+	for key, value := range map[string]string{
+		"listen": c.Listen, "public_url": c.PublicURL, "store": c.Store, "http_status": c.HTTPStatus,
+		"tls.cert": c.TLSCert, "tls.key": c.TLSKey, "log.level": c.LogLevel, "log.format": c.LogFormat,
+	} {
+		if value != "" {
+			set[key] = value
+		}
+	}
+	if c.InsecureHTTP {
+		set["insecure_http"] = "true"
+	}
+	return set
+}
+
+// Run serves until ctx ends or the process gets SIGINT or SIGTERM, then drains
+// and gives nil. A second signal ends the process at once.
+//
+//	Run
+//	├─ settings   read, checked, refused if nobody could call
+//	├─ net.Listen
+//	├─ assemble   store → methods → auth → server
+//	└─ serve      until the end; drain; close in reverse order
+func (c *serveCommand) Run(ctx context.Context, io *console) error {
+	settings, err := c.settings(io)
+	if err != nil {
+		return err
+	}
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", settings.Listen, err)
+	}
+	defer listener.Close()
+	settings.Listen = listener.Addr().String() // port 0 has become a number
+
+	app := &app{settings: settings, log: newLog(io.stderr, settings.Log)}
+	if err := app.assemble(ctx, c.InsecureNoAuth); err != nil {
+		return errors.Join(err, app.close())
+	}
+	if c.Dev {
+		if err := app.greet(io); err != nil {
+			return errors.Join(err, app.close())
+		}
+	}
+	return errors.Join(app.serve(ctx, listener), app.close())
+}
+
+// untilSignal gives a context that ends with ctx or at the first SIGINT or
+// SIGTERM. Before it ends, the next signal gets its default effect back: whoever
+// waits for a drain can cut it short.
+func untilSignal(ctx context.Context) (until context.Context, stop func()) {
+	until, end := context.WithCancel(context.WithoutCancel(ctx))
+	signaled, forget := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(signaled, func() {
+		forget()
+		end()
+	})
+	return until, forget
+}
+
+// settings reads and checks the configuration.
+func (c *serveCommand) settings(io *console) (*loaded, error) {
+	l, err := loadConfig(c.Config, io.env, c.flags())
+	if err != nil {
+		return nil, err
+	}
+	if c.Dev {
+		l.dev()
+	}
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	if !c.InsecureNoAuth {
+		return l, l.closed()
+	}
+	if !loopback(l.Listen) {
+		return nil, usageError("--insecure-no-auth is for a loopback address, and " + l.Listen + " is not one")
+	}
+	return l, nil
+}
+
+// app is a running arcd: all its parts.
+type app struct {
+	settings  *loaded
+	log       zerolog.Logger
+	store     store.Store
+	service   *methods.Service
+	issuer    *auth.Issuer    // nil: no token service
+	providers *auth.Providers // nil: no authentication
+	server    *server.Server
+}
+
+// assemble makes the parts and connects them. What was made is closed by close,
+// also after an error.
+func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
+	c := &a.settings.config
+	if a.store, err = openStore(ctx, c.Store, a.log); err != nil {
+		return err
+	}
+	agents, err := demoAgents(c.Agents)
+	if err != nil {
+		return err
+	}
+	if a.service, err = methods.New(serviceConfig(c, a.store, agents, a.log)); err != nil {
+		return err
+	}
+	if err := a.openAuth(); err != nil {
+		return err
+	}
+	// The service is made before the validator, which asks it for revocations,
+	// and both before the server, which asks both.
+	cfg := serverConfig(c, a.log)
+	cfg.Service, cfg.Issuer, cfg.InsecureNoAuth = a.service, a.issuer, noAuth
+	if !noAuth {
+		cfg.Validator = a.providers
+		cfg.Ready = func(context.Context) error { return a.providers.Ready() }
+	}
+	if c.TLS.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+		if err != nil {
+			return fmt.Errorf("reading tls.cert and tls.key: %w", err)
+		}
+		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
+	a.server = server.New(cfg)
+	return nil
+}
+
+// openAuth opens the token service, if it is on, and the trusted providers,
+// which it is one of.
+func (a *app) openAuth() (err error) {
+	c := &a.settings.Auth
+	trusted := providerConfigs(c.Providers)
+	if c.Issuer.Enabled {
+		cfg := issuerSettings(a.settings)
+		cfg.Log = a.log
+		if a.issuer, err = auth.OpenIssuer(cfg); err != nil {
+			return fmt.Errorf("opening the token service: %w", err)
+		}
+		trusted = append(trusted, a.issuer.Provider())
+	}
+	if len(trusted) == 0 { // --insecure-no-auth
+		return nil
+	}
+	leeway := c.Leeway
+	if leeway == 0 {
+		leeway = -1 // none; 0 would be the default
+	}
+	a.providers, err = auth.NewProviders(auth.Config{
+		Providers: trusted,
+		Leeway:    leeway,
+		CacheSize: c.CacheSize,
+		Revoked:   a.service.Revoked,
+		Log:       a.log,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up auth.providers: %w", err)
+	}
+	return nil
+}
+
+// serve runs the parts until ctx ends or one of them fails. The background work
+// outlives the server, so that calls which are being drained can end well.
+func (a *app) serve(ctx context.Context, listener net.Listener) error {
+	serving, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	var serviceErr error
+	running.Go(func() {
+		if serviceErr = a.service.Run(background); serviceErr != nil {
+			fail(serviceErr)
+		}
+	})
+	if a.providers != nil {
+		running.Go(func() { a.providers.Run(background) })
+	}
+
+	a.log.Info().Str("event", "serving").Str("addr", listener.Addr().String()).
+		Str("url", a.settings.baseURL()).Str("version", version()).Msg("serving")
+	err := a.server.Serve(serving, listener)
+	stop()
+	running.Wait()
+	a.log.Info().Str("event", "stopped").AnErr("cause", serviceErr).Msg("stopped")
+	return errors.Join(err, serviceErr)
+}
+
+// close closes what assemble opened.
+func (a *app) close() error {
+	if a.store == nil {
+		return nil
+	}
+	if err := a.store.Close(); err != nil {
+		return fmt.Errorf("closing the store: %w", err)
+	}
+	return nil
+}

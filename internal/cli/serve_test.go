@@ -1,0 +1,309 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/arcd-io/arcd/internal/cli"
+)
+
+// asArcd, in the environment, makes this test binary behave as arcd itself, for
+// the tests that need a process.
+const asArcd = "ARCD_TEST_AS_ARCD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asArcd) != "" {
+		os.Exit(cli.Run(context.Background(), os.Args[1:], nil, os.Stdin, os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// watched is a writer that tells when a text has come by.
+type watched struct {
+	mu      sync.Mutex // guards what follows
+	text    bytes.Buffer
+	waiting map[string]chan struct{}
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.Write(b)
+	for text, seen := range w.waiting {
+		if bytes.Contains(w.text.Bytes(), []byte(text)) {
+			close(seen)
+			delete(w.waiting, text)
+		}
+	}
+	return len(b), nil
+}
+
+// seen gives a channel that is closed when the text has come by.
+func (w *watched) seen(text string) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := make(chan struct{})
+	if bytes.Contains(w.text.Bytes(), []byte(text)) {
+		close(seen)
+		return seen
+	}
+	if w.waiting == nil {
+		w.waiting = map[string]chan struct{}{}
+	}
+	w.waiting[text] = seen
+	return seen
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// served is a server that "arcd serve" runs in this process.
+type served struct {
+	t    *testing.T
+	url  string
+	log  *watched
+	stop func() int // ends it and gives the exit code
+}
+
+// serve runs "arcd serve" on a free port of loopback, in the current folder,
+// until the test ends.
+func serve(t *testing.T, args ...string) *served {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	log := &watched{}
+	exited := make(chan int, 1)
+	go func() {
+		args := append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)
+		exited <- cli.Run(ctx, args, nil, strings.NewReader(""), io.Discard, log)
+	}()
+	stop := sync.OnceValue(func() int {
+		cancel()
+		return <-exited
+	})
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		stop()
+	})
+	select {
+	case <-log.seen(`"event":"serving"`):
+	case code := <-exited:
+		exited <- code
+		t.Fatalf("arcd serve ended with %d: %s", code, log)
+	}
+	url := regexp.MustCompile(`"url":"([^"]+)"`).FindStringSubmatch(log.String())
+	return &served{t: t, url: url[1], log: log, stop: stop}
+}
+
+// answer is an answer of the ARC endpoint.
+type answer struct {
+	status        int
+	header        http.Header
+	ResponseAgent string
+	Result        struct {
+		Task struct{ TaskID, Status string }
+	}
+	Error *struct {
+		Code    int
+		Details map[string]any
+	}
+}
+
+func (a answer) code() int {
+	if a.Error == nil {
+		return 0
+	}
+	return a.Error.Code
+}
+
+// create calls task.create for an agent. Without a token it sends none.
+func (s *served) create(token, agent string) answer {
+	s.t.Helper()
+	return s.call(http.DefaultClient, token, `{"arc":"1.0","id":1,"method":"task.create","requestAgent":"me","targetAgent":"`+agent+
+		`","params":{"initialMessage":{"role":"user","parts":[{"type":"TextPart","content":"Hi"}]}}}`)
+}
+
+// call posts a body to the endpoint.
+func (s *served) call(client *http.Client, token, body string) answer {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+"/arc", strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/arc+json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got := answer{status: res.StatusCode, header: res.Header}
+	if err := json.NewDecoder(res.Body).Decode(&got); err != nil {
+		s.t.Fatalf("%s: %v", res.Status, err)
+	}
+	return got
+}
+
+// token mints one with the key file of the folder.
+func (s *served) token(args ...string) string {
+	s.t.Helper()
+	got := run(s.t, nil, append([]string{"dev", "token", "--public-url", s.url}, args...)...)
+	if got.code != 0 {
+		s.t.Fatalf("dev token: exit %d: %s", got.code, got.stderr)
+	}
+	return strings.TrimSpace(got.stdout)
+}
+
+func TestServeDev(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := serve(t, "--dev")
+	token := regexp.MustCompile(`Bearer (\S+)'`).FindStringSubmatch(s.log.String())
+	if token == nil {
+		t.Fatalf("no token is printed: %s", s.log)
+	}
+	got := s.create(token[1], "echo")
+	if got.status != http.StatusOK || got.Result.Task.Status != "SUBMITTED" || !strings.HasPrefix(got.Result.Task.TaskID, "task-") {
+		t.Errorf("task.create: %+v", got)
+	}
+	if strings.Contains(strings.SplitAfter(s.log.String(), `"event":"serving"`)[1], token[1]) {
+		t.Error("the log holds the token")
+	}
+	if code := s.stop(); code != 0 {
+		t.Errorf("exit %d after the end of ctx, want 0", code)
+	}
+}
+
+// TestServeCurl pastes what --dev prints.
+func TestServeCurl(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := serve(t, "--dev")
+	commands := regexp.MustCompile(`(?m)^curl .*$`).FindAllString(s.log.String(), -1)
+	if len(commands) != 3 {
+		t.Fatalf("%d curl commands are printed, want 3: %s", len(commands), s.log)
+	}
+	for i, want := range []string{`"status":"SUBMITTED"`, `"taskId":"task-`, `"access_token":"`} {
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", commands[i])
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s\ngives %v: %s", commands[i], err, out)
+		}
+	}
+}
+
+func TestServeClosedByDefault(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for args, want := range map[string]outcome{
+		"serve":                      {code: 1, stderr: "no token would be accepted"},
+		"serve --listen 0.0.0.0:0":   {code: 1, stderr: "can be reached from other machines"},
+		"serve --listen nonsense":    {code: 1, stderr: "flag --listen: listen: must be host:port"},
+		"serve --store postgres://x": {code: 1, stderr: "store: PostgreSQL comes with a later version"},
+		"serve --insecure-no-auth --insecure-http --listen 0.0.0.0:0": {code: 2, stderr: "is for a loopback address"},
+		"serve --dev --listen 127.0.0.1:0 --tls-cert a --tls-key b":   {code: 1, stderr: "reading tls.cert and tls.key"},
+		"serve --dev --store sqlite:no/such/folder.db":                {code: 1, stderr: "no/such"},
+		"serve --bogus": {code: 2, stderr: "unknown flag --bogus"},
+		"bogus":         {code: 2, stderr: "unexpected argument bogus"},
+		"client add x":  {code: 2, stderr: "missing flags: --scope"},
+	} {
+		t.Run(args, func(t *testing.T) {
+			got := run(t, nil, strings.Fields(args)...)
+			if got.code != want.code || !strings.Contains(got.stderr, want.stderr) {
+				t.Errorf("exit %d, want %d and %q; got:\n%s", got.code, want.code, want.stderr, got.stderr)
+			}
+		})
+	}
+}
+
+func TestServeAddressInUse(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := serve(t, "--dev")
+	address := strings.TrimPrefix(s.url, "http://")
+	if got := run(t, nil, "serve", "--dev", "--listen", address); got.code != 1 || !strings.Contains(got.stderr, "address already in use") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	if got := run(t, nil, "serve", "--dev", "--listen", "127.0.0.1:0"); got.code != 1 || !strings.Contains(got.stderr, "another process has this database open") {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+}
+
+func TestServeWithoutAuth(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := serve(t, "--insecure-no-auth", "-c", file(t, "arcd.yaml", "agents: {echo: {kind: demo}}"))
+	if got := s.create("", "echo"); got.code() != 0 {
+		t.Errorf("task.create: %+v", got)
+	}
+}
+
+// TestServeSignals: the first signal drains, and the process ends with 0.
+func TestServeSignals(t *testing.T) {
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		cmd, log := child(t)
+		<-log.seen(`"event":"serving"`)
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v, want exit 0\n%s", signal, err, log)
+		}
+		<-log.seen(`"event":"stopped"`)
+	}
+}
+
+// TestServeSecondSignal: who does not want to wait for the drain need not.
+func TestServeSecondSignal(t *testing.T) {
+	cmd, log := child(t)
+	<-log.seen(`"event":"serving"`)
+	s := &served{t: t, log: log}
+	s.url = "http://" + address(s)
+	token := regexp.MustCompile(`Bearer (\S+)'`).FindStringSubmatch(log.String())[1]
+	got := s.call(http.DefaultClient, token, `{"arc":"1.0","id":1,"method":"task.create","requestAgent":"me","targetAgent":"slow",
+		"params":{"initialMessage":{"role":"user","parts":[{"type":"TextPart","content":"10000"}]}}}`)
+	if got.code() != 0 {
+		t.Fatalf("task.create: %+v", got.Error)
+	}
+	signal := func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal()
+	<-log.seen(`"event":"draining"`)
+	signal()
+	err := cmd.Wait()
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("got %v, want an end by the signal\n%s", err, log)
+	}
+}
+
+// child starts "arcd serve --dev" as a process of its own.
+func child(t *testing.T) (*exec.Cmd, *watched) {
+	t.Helper()
+	exe, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &watched{}
+	cmd := exec.CommandContext(t.Context(), exe, "serve", "--dev", "--listen", "127.0.0.1:0", "--log-format", "json")
+	cmd.Dir, cmd.Env, cmd.Stderr = t.TempDir(), append(os.Environ(), asArcd+"=1"), log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, log
+}
