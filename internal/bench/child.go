@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// childKind is the environment variable that makes this program a server; its
+// value says which. childDir names the server's directory.
+const (
+	childKind = "ARCD_BENCH_CHILD"
+	childDir  = "ARCD_BENCH_DIR"
+)
+
+// usage is what a server has used up so far, and holds.
+type usage struct {
+	CPU      time.Duration `json:"cpu"`      // user and system time
+	Resident int64         `json:"resident"` // bytes in RAM
+	Open     int           `json:"open"`     // tasks that have not ended
+	Error    string        `json:"error,omitempty"`
+}
+
+// child serves in a process of its own, so that its CPU time is apart from the
+// client's. It says where it listens, then answers each line of stdin with one
+// JSON line, and ends when stdin does:
+//
+//	usage          the CPU time so far
+//	trim           the same, after giving unused memory back
+//	profile FILE   begins a CPU profile; one that was begun ends with the next line
+func child(kind, dir string, stdin io.Reader, stdout io.Writer) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	var s served
+	switch kind {
+	case "bare":
+		s, err = serveBare(ctx, ln, dir)
+	case "arcd":
+		s, err = serveArcd(ctx, ln, dir)
+	default:
+		err = fmt.Errorf("there is no server %q", kind)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, ln.Addr())
+	lines := bufio.NewScanner(stdin)
+	defer pprof.StopCPUProfile()
+	for lines.Scan() {
+		pprof.StopCPUProfile()
+		if file, ok := strings.CutPrefix(lines.Text(), "profile "); ok {
+			if err := profileTo(file); err != nil {
+				return err
+			}
+		}
+		u := report(ctx, s, lines.Text() == "trim")
+		if err := json.NewEncoder(stdout).Encode(u); err != nil {
+			return err
+		}
+	}
+	cancel()
+	return s.wait()
+}
+
+// profileTo begins a CPU profile.
+func profileTo(file string) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(f)
+}
+
+// served is a server at work.
+type served struct {
+	wait func() error                       // until it has ended, after its context
+	open func(context.Context) (int, error) // number of open tasks
+}
+
+func report(ctx context.Context, s served, trim bool) usage {
+	if trim {
+		runtime.GC()
+		debug.FreeOSMemory()
+	}
+	var u usage
+	var r syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	if err == nil {
+		u.Resident, err = residentBytes()
+	}
+	if err == nil {
+		u.Open, err = s.open(ctx)
+	}
+	if err != nil {
+		u.Error = err.Error()
+	}
+	return u
+}
+
+func serveBare(ctx context.Context, ln net.Listener, dir string) (served, error) {
+	handler, closeLog, err := bare(dir)
+	if err != nil {
+		return served{}, err
+	}
+	srv := &http.Server{Handler: handler}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	return served{
+		open: func(context.Context) (int, error) { return 0, nil },
+		wait: func() error {
+			<-ctx.Done()
+			_ = srv.Close()
+			if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return closeLog()
+		},
+	}, nil
+}
+
+// childMain runs this process as a server if the environment says so.
+func childMain() (ran bool) {
+	kind := os.Getenv(childKind)
+	if kind == "" {
+		return false
+	}
+	if err := child(kind, os.Getenv(childDir), os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", strings.TrimSpace(err.Error()))
+		os.Exit(1)
+	}
+	return true
+}

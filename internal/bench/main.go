@@ -1,0 +1,78 @@
+// Command bench measures arcd against bare net/http handlers that move the same
+// number of bytes, all in one run, and says which targets it meets:
+//
+//	L0      reads the body, answers as many bytes as arcd
+//	LD      as L0, and the body is on disk (fdatasync, in groups) before the answer
+//	create  task.create: token of an outside provider, scopes, durable, left queued
+//	info    task.info of a completed task, with its message and artifact
+//	stream  chat.start with a stream of 20 chunks, against 21 bare events
+//
+// Servers run in processes of their own, so that CPU per request is theirs
+// alone. Rounds are interleaved, because a shared machine changes under the run;
+// ratios are taken within a round and the median round counts.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+)
+
+func main() {
+	if childMain() {
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := command(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options says how much is measured.
+type options struct {
+	rounds      int
+	duration    time.Duration // of one workload in one round
+	connections int
+	limit       int // most calls of one connection in one round; 0: no limit
+	tokens      int // fresh tokens for each algorithm
+	idle        int // idle streams
+	dir         string
+	profile     string // directory for CPU profiles; "": none
+}
+
+func command(ctx context.Context, args []string, out io.Writer) error {
+	o := options{rounds: 7, duration: 1500 * time.Millisecond, connections: 32, tokens: 1600, idle: 5000}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	short := flags.Bool("short", false, "a few hundred calls each: tells whether all answers are right, not how fast they come")
+	flags.IntVar(&o.rounds, "rounds", o.rounds, "number of rounds")
+	flags.DurationVar(&o.duration, "time", o.duration, "time for each workload in each round")
+	flags.IntVar(&o.connections, "connections", o.connections, "number of connections")
+	flags.IntVar(&o.idle, "idle", o.idle, "number of idle streams")
+	flags.StringVar(&o.dir, "dir", "", "directory of the servers' files (default: a temporary one)")
+	flags.StringVar(&o.profile, "profile", "", "directory for one CPU profile of arcd per workload (default: none)")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *short {
+		o.rounds, o.limit, o.tokens, o.idle = 1, 10, 64, 100
+	}
+	if o.dir == "" {
+		dir, err := os.MkdirTemp("", "arcd-bench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		o.dir = dir
+	}
+	r, err := run(ctx, o)
+	if err != nil {
+		return err
+	}
+	return r.print(out, *short)
+}

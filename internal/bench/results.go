@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// results is all that a run measured.
+type results struct {
+	rounds         map[string][]measured // by workload
+	endToEnd       measured
+	firsts         map[string]measured // by algorithm
+	idle, idleBare int64               // bytes for one stream
+}
+
+// target is a promise about two workloads: a is at least this part of b.
+type target struct {
+	a, b  string
+	least float64
+}
+
+var targets = []target{
+	{createArcd, createL0, 0.25},
+	{createArcd, createLD, 0.60},
+	{infoArcd, infoL0, 0.45},
+	{streamArcd, streamL0, 0.40},
+}
+
+// mostIdle is the promise about the memory of idle streams: at most this many
+// times the bare handler's.
+const mostIdle = 1.5
+
+// print writes the results as tables. In a short run nothing is judged.
+func (r results) print(out io.Writer, short bool) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%d CPUs, %s/%s, %s\n\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	fmt.Fprintln(w, "workload\tper second\tserver CPU each\t(medians)")
+	for _, name := range []string{createL0, createLD, createArcd, infoL0, infoArcd, streamL0, streamArcd} {
+		row(w, name, medianOf(r.rounds[name]))
+	}
+	row(w, "created to COMPLETED", r.endToEnd)
+	for _, alg := range algorithms {
+		row(w, "task.info, new "+alg+" token", r.firsts[alg])
+	}
+	fmt.Fprintf(w, "idle stream\t%.1f KiB\tbare %.1f KiB\n", kib(r.idle), kib(r.idleBare))
+	if short {
+		fmt.Fprintln(w, "\nall answers are right; a short run judges no speed")
+		return w.Flush()
+	}
+	fmt.Fprintln(w, "\ntarget\tratio\twanted\tverdict\tratio of CPU each")
+	for _, t := range targets {
+		rate, cpu := r.ratio(t)
+		fmt.Fprintf(w, "%s / %s\t%.2f\tat least %.2f\t%s\t%.1f\n", t.a, t.b, rate, t.least, verdict(rate >= t.least), cpu)
+	}
+	idle := float64(r.idle) / float64(max(r.idleBare, 1))
+	fmt.Fprintf(w, "idle stream / bare\t%.2f\tat most %.2f\t%s\n", idle, mostIdle, verdict(idle <= mostIdle))
+	return w.Flush()
+}
+
+func row(w io.Writer, name string, m measured) {
+	fmt.Fprintf(w, "%s\t%.0f\t%s\n", name, m.perSecond, m.cpu.Round(100*time.Nanosecond))
+}
+
+func verdict(ok bool) string {
+	if ok {
+		return "pass"
+	}
+	return "MISS"
+}
+
+func kib(bytes int64) float64 { return float64(bytes) / 1024 }
+
+// ratio gives the median over the rounds of a's rate to b's, and of a's CPU
+// time to b's.
+func (r results) ratio(t target) (rate, cpu float64) {
+	var rates, cpus []float64
+	for i, a := range r.rounds[t.a] {
+		b := r.rounds[t.b][i]
+		rates = append(rates, a.perSecond/b.perSecond)
+		cpus = append(cpus, float64(a.cpu)/float64(b.cpu))
+	}
+	return median(rates), median(cpus)
+}
+
+func medianOf(rounds []measured) measured {
+	var rates, cpus []float64
+	for _, m := range rounds {
+		rates, cpus = append(rates, m.perSecond), append(cpus, float64(m.cpu))
+	}
+	return measured{perSecond: median(rates), cpu: time.Duration(median(cpus))}
+}
+
+// median gives the middle value; 0 of none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}

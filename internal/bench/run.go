@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// run starts both servers and measures everything.
+func run(ctx context.Context, o options) (results results, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	keys, err := newIssuer()
+	if err != nil {
+		return results, err
+	}
+	if err := publish(keys, filepath.Join(o.dir, "arcd")); err != nil {
+		return results, err
+	}
+	b := bench{options: o, keys: keys}
+	if b.bare, err = start(ctx, "bare", o.dir); err != nil {
+		return results, err
+	}
+	defer func() { err = errors.Join(err, b.bare.stop()) }()
+	if b.arcd, err = start(ctx, "arcd", o.dir); err != nil {
+		return results, err
+	}
+	defer func() { err = errors.Join(err, b.arcd.stop()) }()
+	if b.token, err = keys.token("RS256"); err != nil {
+		return results, err
+	}
+	return b.all(ctx)
+}
+
+// publish writes the issuer's key set where the server finds it.
+func publish(keys *issuer, dir string) error {
+	set, err := keys.keySet()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, keysFile), set, 0o600)
+}
+
+// bench is one run of the benchmark.
+type bench struct {
+	options
+	keys  *issuer
+	token string
+	bare  *process
+	arcd  *process
+}
+
+// all measures in this order: the interleaved rounds, then what needs only one
+// go.
+func (b *bench) all(ctx context.Context) (results, error) {
+	r := results{rounds: map[string][]measured{}, firsts: map[string]measured{}}
+	loads, err := b.loads(ctx)
+	if err != nil {
+		return r, err
+	}
+	for _, w := range loads { // warm up
+		if _, err := w.on.measure(ctx, w.load, b.connections, b.duration/5, b.limit); err != nil {
+			return r, fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	for range b.rounds {
+		for _, w := range loads {
+			m, err := w.on.measure(ctx, w.load, b.connections, b.duration, b.limit)
+			if err != nil {
+				return r, fmt.Errorf("%s: %w", w.name, err)
+			}
+			r.rounds[w.name] = append(r.rounds[w.name], m)
+		}
+	}
+	if err := b.profiles(ctx, loads); err != nil {
+		return r, err
+	}
+	if r.endToEnd, err = b.endToEnd(ctx); err != nil {
+		return r, fmt.Errorf("end to end: %w", err)
+	}
+	for _, alg := range algorithms {
+		if r.firsts[alg], err = b.firstSight(ctx, alg); err != nil {
+			return r, fmt.Errorf("first sight of %s: %w", alg, err)
+		}
+	}
+	r.idle, r.idleBare, err = b.idleMemory(ctx)
+	return r, err
+}
+
+// profiles runs each workload on arcd once more, with a CPU profile, if the
+// options ask for that.
+func (b *bench) profiles(ctx context.Context, loads []workload) error {
+	if b.profile == "" {
+		return nil
+	}
+	for _, w := range loads {
+		if w.on != b.arcd {
+			continue
+		}
+		file := filepath.Join(b.profile, strings.ReplaceAll(w.name, " ", "-")+".prof")
+		if _, err := w.on.measureFrom(ctx, "profile "+file, w.load, b.connections, b.duration, b.limit); err != nil {
+			return fmt.Errorf("profile of %s: %w", w.name, err)
+		}
+	}
+	return nil
+}
+
+// endToEnd gives tasks to the agent echo for a while and waits until the last
+// is completed: the rate is that of completed tasks over the whole time.
+func (b *bench) endToEnd(ctx context.Context) (measured, error) {
+	before, err := b.arcd.ask(plain)
+	if err != nil {
+		return measured{}, err
+	}
+	start := time.Now()
+	l := b.create("echo")
+	l.address = b.arcd.address
+	o, err := l.run(ctx, b.connections, 2*b.duration, b.limit)
+	if err != nil {
+		return measured{}, err
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := b.arcd.ask(plain)
+		if err != nil {
+			return measured{}, err
+		}
+		if now.Open <= before.Open {
+			return measured{
+				perSecond: float64(o.requests) / time.Since(start).Seconds(),
+				cpu:       (now.CPU - before.CPU) / time.Duration(o.requests),
+			}, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return measured{}, ctx.Err()
+		}
+	}
+}
+
+// firstSight reads a task with tokens of one algorithm that the server has
+// never seen, each once.
+func (b *bench) firstSight(ctx context.Context, alg string) (measured, error) {
+	each := b.tokens / b.connections
+	task, err := b.completedTask(ctx)
+	if err != nil {
+		return measured{}, err
+	}
+	requests := make([][]byte, each*b.connections)
+	for i := range requests {
+		token, err := b.keys.token(alg)
+		if err != nil {
+			return measured{}, err
+		}
+		requests[i] = post("/arc", token, "application/arc+json", infoBody(task))
+	}
+	l := load{
+		next:  func(connection, n int) []byte { return requests[connection*each+n] },
+		right: contains(`"COMPLETED"`),
+	}
+	return b.arcd.measure(ctx, l, b.connections, time.Minute, each)
+}

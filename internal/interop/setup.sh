@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs the foreign programs that the tests of this directory talk to, into
+# .cache/interop of the repository:
+#
+#   venv              the published Python client of the protocol
+#   panva             the OpenID provider oidc-provider (npm)
+#   zitadel-provider  an OpenID provider made of zitadel/oidc (Go)
+#
+# Each part is redone only when what it is made from has changed.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=$(cd "$here/../.." && pwd)/.cache/interop
+mkdir -p "$cache"
+
+fail() { echo "interop/setup.sh: $*" >&2; exit 1; }
+
+need() { # need PROGRAM WHERE-FROM
+  command -v "$1" >/dev/null || fail "$1 is missing: install $2"
+}
+
+need go      'Go 1.26 or later'
+need python3 'python3 and python3-venv (3.10 or later)'
+need node    'Node.js 20 or later'
+need npm     'npm'
+
+# fresh PART INPUT... tells whether PART was made from just these inputs.
+fresh() {
+  local part=$1; shift
+  [[ -e $cache/$part && $(stamp "$@") == "$(cat "$cache/$part.stamp" 2>/dev/null)" ]]
+}
+
+# stamp INPUT... is the hash of the inputs: files, or any other text.
+stamp() {
+  local input
+  for input in "$@"; do
+    if [[ -f $input ]]; then cat "$input"; else printf '%s\n' "$input"; fi
+  done | sha256sum
+}
+
+python_client() {
+  local inputs=("$here/python/requirements.txt" "$(python3 --version)")
+  fresh venv "${inputs[@]}" && return
+  echo 'interop: installing the Python client'
+  rm -rf "$cache/venv"
+  python3 -m venv "$cache/venv" || fail 'python3 cannot make a virtual environment: install python3-venv'
+  "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/python/requirements.txt"
+  stamp "${inputs[@]}" >"$cache/venv.stamp"
+}
+
+panva() {
+  local inputs=("$here/panva/package.json" "$here/panva/package-lock.json" "$(node --version)")
+  fresh panva "${inputs[@]}" && return
+  echo 'interop: installing oidc-provider'
+  rm -rf "$cache/panva"
+  mkdir -p "$cache/panva"
+  cp "$here/panva/package.json" "$here/panva/package-lock.json" "$cache/panva/"
+  npm --prefix "$cache/panva" ci --no-audit --no-fund --loglevel=error
+  stamp "${inputs[@]}" >"$cache/panva.stamp"
+}
+
+zitadel() {
+  local inputs=("$here"/zitadel/go.{mod,sum} "$here"/zitadel/*.go "$(go version)")
+  fresh zitadel-provider "${inputs[@]}" && return
+  echo 'interop: building the provider of zitadel/oidc'
+  (cd "$here/zitadel" && go build -o "$cache/zitadel-provider" .)
+  stamp "${inputs[@]}" >"$cache/zitadel-provider.stamp"
+}
+
+python_client
+panva
+zitadel
