@@ -75,7 +75,7 @@ func (t *Turn) Message() arc.Message {
 // Write adds text to the agent's answer. In a chat it is streamed as a piece; in
 // a task the pieces become one message at the end.
 func (t *Turn) Write(ctx context.Context, text string) error {
-	return t.WritePart(ctx, arc.TextPart(text))
+	return t.w.answer(ctx, arc.TextPart(text))
 }
 
 // WritePart adds a part to the agent's answer, like Write.

@@ -109,7 +109,7 @@ func storedMessage(m *arc.Message, now time.Time) json.RawMessage {
 	if m.Timestamp.IsZero() {
 		m.Timestamp = arc.At(now)
 	}
-	return encode(m)
+	return encode(*m)
 }
 
 // rank orders waiting tasks: by age, with a head start for the urgent ones. A

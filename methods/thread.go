@@ -85,7 +85,15 @@ func (c *change) item(kind store.ItemKind, body []byte) {
 
 // encode encodes values of our own types, for which it cannot fail.
 func encode(v any) json.RawMessage {
-	b, err := jsonv2.Marshal(v)
+	var b []byte
+	var err error
+	if fast, ok := v.(interface {
+		AppendJSON([]byte) ([]byte, error)
+	}); ok {
+		b, err = fast.AppendJSON(make([]byte, 0, 256))
+	} else {
+		b, err = jsonv2.Marshal(v)
+	}
 	if err != nil {
 		panic(fmt.Sprintf("methods: encoding %T: %v", v, err))
 	}

@@ -147,12 +147,24 @@ func (w *work) answer(ctx context.Context, p arc.Part) error {
 		}
 		w.parts = joinParts(w.parts, p)
 		if w.tail != nil {
-			ev := arc.Event{Type: arc.ChunkEvent, At: arc.At(now), Data: encode(arc.Message{Role: arc.RoleAgent, Parts: []arc.Part{p}})}
+			data, err := encodeChunk(p)
+			if err != nil {
+				return err
+			}
+			ev := arc.Event{Type: arc.ChunkEvent, At: arc.At(now), Data: data}
 			w.buf.events = append(w.buf.events, w.tail.append(ev))
 			w.size += len(ev.Data)
 		}
 		return nil
 	})
+}
+
+// encodeChunk encodes the message of one part that a chunk event holds. It is
+// what a chat's stream spends its time on, so it goes without reflection.
+func encodeChunk(p arc.Part) ([]byte, error) {
+	b := make([]byte, 0, len(p.Content)+80)
+	b, err := p.AppendJSON(append(b, `{"role":"agent","parts":[`...))
+	return append(b, `]}`...), err
 }
 
 // joinParts appends a part; text is put behind text. The parts own their

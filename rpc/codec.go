@@ -86,6 +86,7 @@ type reader struct {
 
 var readers = sync.Pool{New: func() any { return new(reader) }}
 
+// open makes r ready for a body; nil lets go of the one before.
 func (r *reader) open(body []byte) {
 	r.body = body
 	r.buffer = *bytes.NewBuffer(body)

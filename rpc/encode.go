@@ -33,6 +33,10 @@ func Encode(dst []byte, r *arc.Response) ([]byte, error) {
 	return b, nil
 }
 
+// encodeARC writes the members in the order of the specification's examples
+// (ARC specification, "Response format"). An id that could not be read is the
+// text "error": the schema wants a text or a number, and the published client
+// compares it.
 func encodeARC(b []byte, r *arc.Response) ([]byte, error) {
 	b = append(b, `{"arc":"`+arc.Version+`","id":`...)
 	if r.ID == "" {
@@ -59,6 +63,8 @@ func encodeARC(b []byte, r *arc.Response) ([]byte, error) {
 	return append(b, '}'), err
 }
 
+// encodeJSONRPC writes a response object (JSON-RPC 2.0, section 5). What ARC
+// calls details is its data.
 func encodeJSONRPC(b []byte, r *arc.Response) ([]byte, error) {
 	b = append(b, `{"jsonrpc":"2.0","id":`...)
 	if r.ID == "" {
@@ -85,6 +91,7 @@ func encodeJSONRPC(b []byte, r *arc.Response) ([]byte, error) {
 // would take it for a success.
 var errNull = errors.New("the result is null")
 
+// appendResult appends a result, which must not be null.
 func appendResult(b []byte, result any) ([]byte, error) {
 	start := len(b)
 	b, err := AppendJSON(b, result)
@@ -106,6 +113,7 @@ var wireOptions = jsonv2.JoinOptions(
 // sink is the writer that appends. It is pooled, since it escapes to the heap.
 type sink struct{ b []byte }
 
+// Write appends p.
 func (s *sink) Write(p []byte) (int, error) {
 	s.b = append(s.b, p...)
 	return len(p), nil

@@ -218,6 +218,7 @@ func lift(f *fields) *arc.Error {
 	return nil
 }
 
+// readTrace reads the traceId; none is fine.
 func readTrace(f *fields, r *arc.Request) *arc.Error {
 	if f.trace == nil {
 		return nil
@@ -235,6 +236,7 @@ func readTrace(f *fields, r *arc.Request) *arc.Error {
 	return nil
 }
 
+// readText reads a member that must be a text, in either envelope.
 func readText(name string, raw []byte, to *string) *arc.Error {
 	s, ok := text(raw)
 	if !ok {

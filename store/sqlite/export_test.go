@@ -60,3 +60,16 @@ func SetOutside(ctx context.Context, s store.Store, text string) error {
 		return errors.Join(err, berr)
 	})
 }
+
+// Plan tells how SQLite finds the threads of a query.
+func Plan(ctx context.Context, s store.Store, q *store.Query) (plan string, err error) {
+	text, args := selectThreads(q)
+	err = s.(*engine).read(ctx, func(c *conn) error {
+		return c.query("EXPLAIN QUERY PLAN "+text, args, func(row []driver.Value) error {
+			detail, _ := row[3].(string)
+			plan += detail + "\n"
+			return nil
+		})
+	})
+	return plan, err
+}

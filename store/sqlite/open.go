@@ -52,13 +52,15 @@ var errInUse = errors.New("another process has this database open: " +
 
 const defaultCacheBytes = 64 << 20
 
-// Settings of every connection. The write-ahead log is copied into the database
-// when it has 4,000 pages (16 MB): pages that many transactions changed are
-// then copied once.
+// Settings of the connections. The write-ahead log is copied into the database
+// when it has 4,000 pages (16 MB): a page that many transactions changed is then
+// copied once. A copy being read (a backup) keeps the log growing; it is cut to
+// 64 MiB afterwards. The writer's page cache is small because SQLite walks
+// through all of it in many commits (pcache1Truncate, after a balance).
 var (
 	writePragmas = []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(OFF)",
-		"wal_autocheckpoint(4000)", "cache_size(-32000)", "temp_store(MEMORY)",
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-8000)", "temp_store(MEMORY)",
 	}
 	readPragmas = []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-8000)", "temp_store(MEMORY)"}
 )
@@ -103,6 +105,9 @@ func open(ctx context.Context, cfg Config) (_ *engine, err error) {
 			err = errors.Join(err, s.release())
 		}
 	}()
+	if err := create(file); err != nil {
+		return nil, err
+	}
 	if err := migrate(ctx, dsn(file, writePragmas)); err != nil {
 		return nil, err
 	}
@@ -123,8 +128,8 @@ func open(ctx context.Context, cfg Config) (_ *engine, err error) {
 	return s, nil
 }
 
-// place makes the file if need be and gives its absolute path without links, so
-// that one database has one lock.
+// place gives the absolute path of a file without links, so that one database
+// has one lock. The file need not be there.
 func place(file string) (string, error) {
 	if file == "" {
 		return "", errors.New("no file named")
@@ -132,19 +137,33 @@ func place(file string) (string, error) {
 	if err := checkFileSystem(filepath.Dir(file)); err != nil {
 		return "", err
 	}
-	// SQLite gives the files beside it the same mode.
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return "", err
-	}
-	if err := f.Close(); err != nil {
-		return "", err
-	}
 	abs, err := filepath.Abs(file)
 	if err != nil {
 		return "", err
 	}
-	return filepath.EvalSymlinks(abs)
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		return real, nil
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	return filepath.Join(dir, filepath.Base(abs)), err
+}
+
+// create makes the file if it is not there; SQLite gives the files beside it
+// the same mode. One that is there is left alone: to open and close it here
+// would drop the locks that SQLite in this process may have on it (POSIX).
+func create(file string) error {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	info, err := os.Stat(file)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	return err
 }
 
 // dsn gives the driver's name for a file with settings.

@@ -61,7 +61,7 @@ func TestUnusableFiles(t *testing.T) {
 	}
 	expect(t, refusal(t, file("text.db", strings.Repeat("no database ", 100))), "text.db", "damaged or not a SQLite database")
 	expect(t, refusal(t, filepath.Join(dir, "none", "x.db")), "no such file or directory")
-	expect(t, refusal(t, dir), "is a directory")
+	expect(t, refusal(t, dir), "not a regular file")
 	expect(t, refusal(t, ""), "no file named")
 
 	other := filepath.Join(dir, "other.db")

@@ -1,41 +1,30 @@
+//go:build unix
+
 package sqlite_test
 
 import (
-	"encoding/json"
-	"fmt"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
 )
 
-// callers is how many goroutines commit at once in the benchmarks.
-const callers = 32
-
-// creation is a change of the size that task.create makes.
-func creation(n int64, now time.Time) store.Change {
-	body := []byte(`{"deadline":"","metadata":{"k":"` + strings.Repeat("x", 80) + `"},"attempt":0}`)
-	message := []byte(`{"role":"user","parts":[{"type":"TextPart","content":"` + strings.Repeat("y", 180) + `"}]}`)
-	submitted := json.RawMessage(`{"taskId":"task-0123456789","status":"SUBMITTED","assignedAgent":"echo"}`)
-	return store.Change{
-		Thread: store.Thread{
-			ID: fmt.Sprintf("task-%013d%08d", now.UnixMilli(), n), Kind: store.Task,
-			Owner: fmt.Sprintf("https://issuer.example/oauth2/default\nclient-%d", n%8),
-			From:  "caller", Agent: "echo", Status: "SUBMITTED", Priority: arc.PriorityNormal,
-			Created: now, Updated: now, Ready: true, Rank: now.UnixMilli(), Body: body,
-		},
-		Events: []arc.Event{
-			{Type: arc.TaskCreatedEvent, At: arc.At(now), Data: submitted},
-			{Type: arc.NewMessageEvent, At: arc.At(now), Data: message},
-		},
-		Items: []store.Item{{Kind: store.MessageItem, Body: message}},
-	}
-}
+// Measured on two cores that others used too (Linux, ext4, a flush of 0.15 to
+// 0.25 ms alone). Processor time is the steadier figure: rates fell to a quarter
+// while the other work took the cores and the disk.
+//
+//	create                     30..36 µs, up to 26,000/s
+//	create, claim, end         85..99 µs, up to 9,500/s
+//	thread and items, memory   0.1 µs
+//	thread and items, file     15 µs
+//	32 ready threads           28 µs
+//
+// What was tried for create: pages of 2, 8 and 16 KiB and copying the log back
+// at 1,000 or 16,000 pages (no difference beyond noise), no yield in
+// writer.collect (5 to 9 µs more).
 
 // cpu gives the processor time that the process has used.
 func cpu(b *testing.B) time.Duration {

@@ -1,0 +1,55 @@
+# arcd: build, run, test. "make help" lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+GO ?= go
+FUZZTIME ?= 30s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/arcd
+	$(GO) build -trimpath -o bin/arcd ./cmd/arcd
+
+.PHONY: run
+run: build ## Build and serve with demo agents and a curl to paste
+	./bin/arcd serve --dev
+
+.PHONY: setup
+setup: ## Install what the tests need besides Go (Python client, npm provider) into .cache
+	./internal/interop/setup.sh
+
+.PHONY: test
+test: setup ## Run all tests with the race detector
+	$(GO) test -race ./...
+
+.PHONY: bench
+bench: ## Measure throughput, beside bare handlers, in one run
+	$(GO) run ./internal/bench
+
+# "go test -fuzz" takes one target of one package at a time.
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (30s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		grep -hoE '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | sed 's/^func //' | while read -r target; do \
+			echo "fuzz $$dir $$target $(FUZZTIME)"; \
+			$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$dir" </dev/null; \
+		done; \
+	done
+
+.PHONY: lint
+lint: ## Check format, vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
