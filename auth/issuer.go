@@ -140,7 +140,7 @@ func (i *Issuer) Provider() Provider {
 }
 
 // JWKS gives the JWK Set document of the keys whose tokens are good now.
-func (i *Issuer) JWKS() []byte { return i.keys.get(false).jwks(i.cfg.Now()) }
+func (i *Issuer) JWKS() []byte { return i.keys.get(true).jwks(i.cfg.Now()) }
 
 // Claims says what goes into a token.
 type Claims struct {

@@ -310,6 +310,7 @@ func (s *Service) newChatWork(th *thread, a *agent) *work {
 		grace = -1
 	}
 	w.tail = newTail(grace, func() { w.cancel(errGone) })
+	w.buf.events = make([]arc.Event, 0, usualPieces)
 	return w
 }
 

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/arcd-io/arcd/arc"
 )
@@ -159,9 +162,14 @@ func checkOwnPart(p *arc.Part) error {
 	if issue, member := checkPart(p); issue != "" {
 		return fmt.Errorf("methods: part%s %s", member, issue)
 	}
-	if !json.Valid(p.Content) {
+	content := jsontext.Value(slices.Clone(p.Content))
+	if !content.IsValid() {
 		return errors.New("methods: part.content must be JSON")
 	}
+	if err := content.Compact(); err != nil { // streams need it on one line
+		return err
+	}
+	p.Content = json.RawMessage(content)
 	return nil
 }
 

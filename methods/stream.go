@@ -251,16 +251,23 @@ type chunk struct {
 	Message json.RawMessage `json:"message"`
 }
 
+// AppendJSON appends the chunk as JSON. Ids of chats need no escapes.
+func (c chunk) AppendJSON(b []byte) ([]byte, error) {
+	b = append(append(append(b, `{"chatId":"`...), c.ChatID...), `","message":`...)
+	return append(append(b, c.Message...), '}'), nil
+}
+
 // write sends events; it reports false when the stream has ended.
 func (o *chatWriter) write(ctx context.Context, evs []arc.Event) bool {
 	if o.pace.gap > 0 {
 		evs = mergeChunks(evs)
 	}
-	for _, ev := range evs {
+	for i, ev := range evs {
 		switch ev.Type {
 		case arc.ChunkEvent:
+			more := i+1 < len(evs) && o.pace.gap == 0
 			if !o.pace.wait(ctx) ||
-				!o.yield(rpc.StreamEvent{Name: "stream", Seq: ev.Seq, Data: chunk{o.id, ev.Data}}, nil) {
+				!o.yield(rpc.StreamEvent{Name: "stream", Seq: ev.Seq, Data: chunk{o.id, ev.Data}, More: more}, nil) {
 				return false
 			}
 			o.started = true

@@ -24,8 +24,11 @@ type tail struct {
 }
 
 func newTail(grace time.Duration, gone func()) *tail {
-	return &tail{grace: grace, gone: gone, base: -1}
+	return &tail{grace: grace, gone: gone, base: -1, events: make([]arc.Event, 0, usualPieces)}
 }
+
+// usualPieces is room for the pieces of a short answer.
+const usualPieces = 32
 
 // start says that the turn follows the event with this number.
 func (t *tail) start(base int64) {

@@ -1,6 +1,7 @@
 package methods
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -125,8 +126,8 @@ func rank(p arc.Priority, created time.Time) int64 {
 // checkDeadline reads metadata.deadline (RFC 3339) as Unix milliseconds; 0 if
 // there is none. -42011 if it has passed.
 func checkDeadline(metadata json.RawMessage, now time.Time) (int64, error) {
-	if len(metadata) == 0 {
-		return 0, nil
+	if !bytes.Contains(metadata, []byte("deadline")) && !bytes.Contains(metadata, []byte(`\u`)) {
+		return 0, nil // nor can it be there in disguise
 	}
 	var m struct {
 		Deadline json.RawMessage `json:"deadline"`

@@ -177,7 +177,7 @@ func joinParts(parts []arc.Part, p arc.Part) []arc.Part {
 		last.Content = append(last.Content[:len(last.Content)-1], p.Content[1:]...)
 		return parts
 	}
-	p.Content = slices.Clone(p.Content)
+	p.Content = append(make(json.RawMessage, 0, 2*len(p.Content)+512), p.Content...)
 	return append(parts, p)
 }
 

@@ -51,6 +51,7 @@ type StreamEvent struct {
 	Name string // "stream", "error" or "done"
 	Seq  int64  // the stored sequence number, 0 if it has none
 	Data any    // encoded as JSON
+	More bool   // the next event is there already and follows at once
 }
 
 // Handler does a method's work. The result is encoded as JSON, unless it is a

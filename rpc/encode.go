@@ -121,8 +121,14 @@ func (s *sink) Write(p []byte) (int, error) {
 
 var sinks = sync.Pool{New: func() any { return new(sink) }}
 
-// AppendJSON appends v as one line of JSON, by the rules of [Encode].
+// AppendJSON appends v as one line of JSON, by the rules of [Encode]. A value
+// that has a method of this name and form without v keeps them itself.
 func AppendJSON(b []byte, v any) ([]byte, error) {
+	if own, ok := v.(interface {
+		AppendJSON([]byte) ([]byte, error)
+	}); ok {
+		return own.AppendJSON(b)
+	}
 	s := sinks.Get().(*sink)
 	s.b = b
 	err := jsonv2.MarshalWrite(s, v, wireOptions)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/arcd-io/arcd/arc"
 )
@@ -16,7 +17,7 @@ func decodeParams(raw json.RawMessage, v any) error {
 	if len(raw) == 0 {
 		raw = json.RawMessage("{}")
 	}
-	err := jsonv2.Unmarshal(raw, v)
+	err := jsonv2.Unmarshal(raw, v, paramOptions)
 	if err == nil {
 		return nil
 	}
@@ -33,6 +34,56 @@ func decodeParams(raw json.RawMessage, v any) error {
 		}
 	}
 	return arc.InvalidParam(field, issue).Because(err)
+}
+
+// paramOptions decodes the parts of messages token by token: they are in every
+// call that creates something, and by their own method cost a map each.
+var paramOptions = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(decodePart))
+
+func decodePart(d *jsontext.Decoder, p *arc.Part) error {
+	if d.PeekKind() != '{' {
+		return errors.ErrUnsupported // let the usual way report it
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	*p = arc.Part{}
+	for d.PeekKind() != '}' {
+		token, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		name := token.String()
+		switch name {
+		case "type":
+			err = jsonv2.UnmarshalDecode(d, &p.Type)
+		case "mimeType":
+			err = jsonv2.UnmarshalDecode(d, &p.MimeType)
+		case "filename":
+			err = jsonv2.UnmarshalDecode(d, &p.Filename)
+		default:
+			var value jsontext.Value
+			if value, err = d.ReadValue(); err == nil {
+				keepMember(p, name, json.RawMessage(value.Clone()))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+func keepMember(p *arc.Part, name string, value json.RawMessage) {
+	if name == "content" {
+		p.Content = value
+		return
+	}
+	if p.Extra == nil {
+		p.Extra = make(map[string]json.RawMessage)
+	}
+	p.Extra[name] = value
 }
 
 func kindName(kind byte) string {

@@ -221,7 +221,12 @@ func (s *Server) single(w *response, r *http.Request, q *arc.Request, p *auth.Pr
 		}
 		defer s.streams.give(p.Owner())
 	}
-	result, err := s.invoke(r.Context(), r.RemoteAddr, c)
+	result, err := s.dispatch(r.Context(), c)
+	if streaming { // its audit line must not wait for the end of the stream
+		s.audit(r.RemoteAddr, c, err)
+	} else {
+		w.call, w.failure = c, err
+	}
 	if stream, ok := result.(rpc.Stream); ok && err == nil {
 		s.serveStream(w, c, stream)
 		return

@@ -14,14 +14,20 @@ import (
 	"github.com/arcd-io/arcd/rpc"
 )
 
-// invoke makes one call, whatever transport it came by, and writes its audit
-// line. A panic of a method becomes -32603.
+// invoke makes one call and writes its audit line.
 func (s *Server) invoke(ctx context.Context, remote string, c *rpc.Call) (result any, failure *arc.Error) {
+	result, failure = s.dispatch(ctx, c)
+	s.audit(remote, c, failure)
+	return result, failure
+}
+
+// dispatch makes one call, whatever transport it came by. A panic of a method
+// becomes -32603.
+func (s *Server) dispatch(ctx context.Context, c *rpc.Call) (result any, failure *arc.Error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			result, failure = nil, s.panicked(cause, c.Method, c.RequestID)
 		}
-		s.audit(remote, c, failure)
 	}()
 	result, err := s.mux.Dispatch(ctx, c)
 	if err != nil {
@@ -41,19 +47,22 @@ func (s *Server) panicked(cause any, method, requestID string) *arc.Error {
 // audit writes the one line that says how access was judged: who, what, and
 // why not. It never holds the token; the token's id goes in hashed.
 func (s *Server) audit(remote string, c *rpc.Call, failure *arc.Error) {
-	line := s.log.Info()
-	if line == nil || !line.Enabled() {
-		return
+	if line := s.log.Info(); line.Enabled() {
+		s.judged(line.Str("remote", host(remote)), c, failure).Send()
 	}
+}
+
+// judged puts what an audit line says into line.
+func (s *Server) judged(line *zerolog.Event, c *rpc.Call, failure *arc.Error) *zerolog.Event {
 	p := c.Principal
-	line = line.Str("event", "access").Str("request_id", c.RequestID).Str("remote", host(remote)).
+	line.Str("event", "access").Str("request_id", c.RequestID).
 		Str("provider", p.Provider).Str("sub", p.Subject).Str("client_id", p.ClientID)
 	if p.TokenID != "" {
 		sum := sha256.Sum256([]byte(p.TokenID))
 		line.Str("jti_hash", hex.EncodeToString(sum[:8]))
 	}
 	line.Str("kid", p.KeyID).Str("alg", p.Alg)
-	verdict(line, &c.Request, failure)
+	return verdict(line, &c.Request, failure)
 }
 
 // auditRefusal is the line for a call that never got a principal.
@@ -62,22 +71,22 @@ func (s *Server) auditRefusal(w *response, r *http.Request, q *arc.Request, fail
 	if line == nil || !line.Enabled() {
 		return
 	}
-	verdict(line.Str("event", "access").Str("request_id", w.requestID).Str("remote", remote(r)), q, failure)
+	verdict(line.Str("event", "access").Str("request_id", w.requestID).Str("remote", remote(r)), q, failure).Send()
 }
 
-// verdict ends an audit line. A failure of the method itself is no refusal.
-func verdict(line *zerolog.Event, q *arc.Request, failure *arc.Error) {
+// verdict puts the judgement into line. A failure of the method itself is no
+// refusal.
+func verdict(line *zerolog.Event, q *arc.Request, failure *arc.Error) *zerolog.Event {
 	line.Str("method", q.Method).Str("agent", q.To).Str("request_agent", q.From)
 	if q.TraceID != "" {
 		line.Str("trace_id", q.TraceID)
 	}
 	if failure == nil || !failure.Code.Access() && !failure.Code.Envelope() {
-		line.Str("verdict", "allow").Send()
-		return
+		return line.Str("verdict", "allow")
 	}
 	line.Str("verdict", "deny").Int("code", int(failure.Code)).Str("reason", failure.Reason())
 	if cause := failure.Unwrap(); cause != nil {
 		line.Str("cause", cause.Error())
 	}
-	line.Send()
+	return line
 }

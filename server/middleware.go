@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/rpc"
 )
 
 // response is the ResponseWriter that all handlers get: it remembers what the
@@ -20,7 +21,10 @@ type response struct {
 	timeout   time.Duration // for the answer to leave, from its first byte
 	requestID string
 	traceID   string
-	status    int // 0 until the header is written
+	call      *rpc.Call // if its audit line is to be one with the access log's
+	failure   *arc.Error
+	status    int  // 0 until the header is written
+	leaving   bool // of a stream: its deadline is running
 	bytes     int64
 }
 
@@ -112,18 +116,23 @@ func (s *Server) recover(w *response, r *http.Request) {
 	s.problem(w, r, s.public(nil, w.requestID))
 }
 
-// logAccess writes one line per HTTP request.
+// logAccess writes one line per HTTP request. For a single call it says too how
+// access was judged.
 func (s *Server) logAccess(w *response, r *http.Request, start time.Time) {
 	line := s.log.Info()
-	if line == nil || !line.Enabled() {
+	if !line.Enabled() {
 		return
 	}
-	line = line.Str("event", "request").Str("request_id", w.requestID).
-		Str("http_method", r.Method).Str("path", r.URL.Path).Str("remote", remote(r)).
-		Int("status", w.status).Int64("bytes", w.bytes).Dur("duration_ms", s.cfg.Now().Sub(start))
-	if w.traceID != "" {
-		line.Str("trace_id", w.traceID)
+	if w.call != nil {
+		s.judged(line, w.call, w.failure)
+	} else {
+		line.Str("event", "request").Str("request_id", w.requestID)
+		if w.traceID != "" {
+			line.Str("trace_id", w.traceID)
+		}
 	}
+	line.Str("http_method", r.Method).Str("path", r.URL.Path).Str("remote", remote(r)).
+		Int("status", w.status).Int64("bytes", w.bytes).Dur("duration_ms", s.cfg.Now().Sub(start))
 	line.Send()
 }
 

@@ -65,7 +65,7 @@ func TestLogLines(t *testing.T) {
 			}
 		}
 	}
-	line := w.log.await(t, "request", "request_id", "r-allow")
+	line := w.log.await(t, "access", "request_id", "r-allow")
 	if line["status"] != float64(200) || line["bytes"] == float64(0) || line["path"] != "/arc" || line["trace_id"] != "w-7" || line["duration_ms"] == nil {
 		t.Errorf("the access log has %v", line)
 	}

@@ -79,9 +79,9 @@ func tooMany(what string, most int) *arc.Error {
 // back in so many milliseconds.
 const retryHint = "retry: 1000\n\n"
 
-// serveStream writes a stream as server-sent events, one flush for each
-// (section 3.4 of the contract): LF, one line of JSON, both lines always there.
-// The stream runs on this goroutine, and an idle one holds no buffer.
+// serveStream writes a stream as server-sent events (section 3.4 of the
+// contract): LF, one line of JSON, both lines always there. Each is flushed,
+// unless the next is there already. The stream runs on this goroutine, and an idle one holds no buffer.
 func (s *Server) serveStream(w *response, c *rpc.Call, stream rpc.Stream) {
 	done := false
 	for event, err := range stream {
@@ -136,10 +136,17 @@ func (s *Server) writeEvent(w *response, event *rpc.StreamEvent) bool {
 		}
 	}
 	*p = b
-	w.deadline(s.cfg.WriteTimeout)
+	if !w.leaving {
+		w.leaving = true
+		w.deadline(s.cfg.WriteTimeout)
+	}
 	if _, err := w.Write(b); err != nil {
 		return false
 	}
+	if event.More { // they travel together
+		return true
+	}
+	w.leaving = false
 	if err := http.NewResponseController(w.ResponseWriter).Flush(); err != nil {
 		return false
 	}

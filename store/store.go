@@ -171,8 +171,6 @@ type Store interface {
 	Ready(ctx context.Context, agent string, max int) ([]Thread, error)
 	// Due reads up to max threads whose Due is set and not after now, by Due.
 	Due(ctx context.Context, now time.Time, max int) ([]Thread, error)
-	// Counts gives the number of open threads by agent.
-	Counts(ctx context.Context) (map[string]int, error)
 	// Replay finds what an idempotency key stands for; nil if it is unused or
 	// expired.
 	Replay(ctx context.Context, owner, name string, now time.Time) (*ReplayError, error)

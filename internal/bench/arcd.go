@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,6 +24,7 @@ import (
 // with three agents: queue takes tasks and never begins them, echo completes
 // them, chat answers in chunks.
 func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error) {
+	debug.SetGCPercent(300) // as arcd serve does
 	logFile, err := os.Create(filepath.Join(dir, "arcd.log"))
 	if err != nil {
 		return served{}, err
@@ -31,7 +34,8 @@ func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error)
 	if err != nil {
 		return served{}, err
 	}
-	service, err := methods.New(methods.Config{Store: db, Agents: agents(), Log: log})
+	var echoed atomic.Int64
+	service, err := methods.New(methods.Config{Store: db, Agents: agents(&echoed), Log: log})
 	if err != nil {
 		return served{}, err
 	}
@@ -53,10 +57,7 @@ func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error)
 	var serving sync.WaitGroup
 	serving.Go(func() { serveErr = srv.Serve(ctx, ln) })
 	return served{
-		open: func(ctx context.Context) (int, error) {
-			counts, err := db.Counts(ctx)
-			return counts["echo"], err
-		},
+		echoed: echoed.Load,
 		wait: func() error {
 			serving.Wait()
 			stop()
@@ -81,8 +82,13 @@ func newProviders(dir string, service *methods.Service, log zerolog.Logger) (*au
 	})
 }
 
-func agents() map[string]methods.Agent {
+func agents(echoed *atomic.Int64) map[string]methods.Agent {
 	echo, _ := methods.Demo("echo")
+	run := echo.Runner
+	echo.Runner = methods.RunnerFunc(func(ctx context.Context, t *methods.Turn) error {
+		defer echoed.Add(1)
+		return run.Run(ctx, t)
+	})
 	return map[string]methods.Agent{
 		"queue": {},
 		"echo":  echo,

@@ -29,7 +29,7 @@ const (
 type usage struct {
 	CPU      time.Duration `json:"cpu"`      // user and system time
 	Resident int64         `json:"resident"` // bytes in RAM
-	Open     int           `json:"open"`     // tasks that have not ended
+	Echoed   int64         `json:"echoed"`   // tasks that the agent echo has done
 	Error    string        `json:"error,omitempty"`
 }
 
@@ -69,7 +69,7 @@ func child(kind, dir string, stdin io.Reader, stdout io.Writer) error {
 				return err
 			}
 		}
-		u := report(ctx, s, lines.Text() == "trim")
+		u := report(s, lines.Text() == "trim")
 		if err := json.NewEncoder(stdout).Encode(u); err != nil {
 			return err
 		}
@@ -89,11 +89,11 @@ func profileTo(file string) error {
 
 // served is a server at work.
 type served struct {
-	wait func() error                       // until it has ended, after its context
-	open func(context.Context) (int, error) // number of open tasks
+	wait   func() error // until it has ended, after its context
+	echoed func() int64 // number of tasks that the agent echo has done; nil: no agents
 }
 
-func report(ctx context.Context, s served, trim bool) usage {
+func report(s served, trim bool) usage {
 	if trim {
 		runtime.GC()
 		debug.FreeOSMemory()
@@ -105,8 +105,8 @@ func report(ctx context.Context, s served, trim bool) usage {
 	if err == nil {
 		u.Resident, err = residentBytes()
 	}
-	if err == nil {
-		u.Open, err = s.open(ctx)
+	if s.echoed != nil {
+		u.Echoed = s.echoed()
 	}
 	if err != nil {
 		u.Error = err.Error()
@@ -123,7 +123,6 @@ func serveBare(ctx context.Context, ln net.Listener, dir string) (served, error)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
 	return served{
-		open: func(context.Context) (int, error) { return 0, nil },
 		wait: func() error {
 			<-ctx.Done()
 			_ = srv.Close()

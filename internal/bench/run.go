@@ -133,7 +133,7 @@ func (b *bench) endToEnd(ctx context.Context) (measured, error) {
 		if err != nil {
 			return measured{}, err
 		}
-		if now.Open <= before.Open {
+		if now.Echoed >= before.Echoed+int64(o.requests) {
 			return measured{
 				perSecond: float64(o.requests) / time.Since(start).Seconds(),
 				cpu:       (now.CPU - before.CPU) / time.Duration(o.requests),

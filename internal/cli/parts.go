@@ -62,8 +62,13 @@ func serviceConfig(c *config, s store.Store, agents map[string]methods.Agent, lo
 // serverConfig hands the settings to package server. What has to be made first
 // (service, validator, TLS) is filled in by assemble.
 func serverConfig(c *config, log zerolog.Logger) server.Config {
+	var issuers []string
+	for _, p := range providerConfigs(c.Auth.Providers) {
+		issuers = append(issuers, p.Issuer)
+	}
 	return server.Config{
-		PublicURL: c.baseURL(), ServerID: c.ServerID, Version: version(),
+		AuthServers: issuers,
+		PublicURL:   c.baseURL(), ServerID: c.ServerID, Version: version(),
 		Limits: server.Limits{
 			BodyBytes: c.Limits.BodyBytes, Depth: c.Limits.Depth, Batch: c.Limits.Batch,
 			StreamsPerSubject: c.Limits.StreamsPerSubject,

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -53,6 +54,11 @@ func (c *serveCommand) flags() map[string]string {
 	return set
 }
 
+// gcPercent trades memory for time: what lives long is small beside what each
+// call makes, and at Go's default of 100 collecting took a tenth of the
+// processor under load. The environment variable GOGC overrides it.
+const gcPercent = 300
+
 // Run serves until ctx ends or the process gets SIGINT or SIGTERM, then drains
 // and gives nil. A second signal ends the process at once.
 //
@@ -65,6 +71,9 @@ func (c *serveCommand) Run(ctx context.Context, io *console) error {
 	settings, err := c.settings(io)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()

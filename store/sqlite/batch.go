@@ -16,7 +16,6 @@ type batch struct {
 	nextN int64
 
 	fresh map[string]*entry // threads as the transaction leaves them; nil: deleted
-	opens map[string]int64  // change of the number of open threads by agent
 }
 
 var errStale = errors.New("a cached thread differs from the stored one")
@@ -44,29 +43,6 @@ func (b *batch) set(id string, e *entry) {
 		b.fresh = make(map[string]*entry, 32)
 	}
 	b.fresh[id] = e
-}
-
-// count notes that an agent has by more open threads.
-func (b *batch) count(agent string, by int64) {
-	if b.opens == nil {
-		b.opens = make(map[string]int64)
-	}
-	b.opens[agent] += by
-}
-
-// flush writes what is written once per transaction.
-func (b *batch) flush() error {
-	for agent, by := range b.opens {
-		if by == 0 {
-			continue
-		}
-		_, err := b.conn.exec(`INSERT INTO open_count (agent, open) VALUES (?, ?)
-			ON CONFLICT (agent) DO UPDATE SET open = open + excluded.open`, agent, by)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // findReplay finds what a key stands for, unless it has expired.

@@ -130,9 +130,6 @@ func (j *commitJob) create(b *batch) (*entry, error) {
 	}
 	b.nextN++
 	j.ready = t.Ready
-	if t.Ended.IsZero() {
-		b.count(t.Agent, 1)
-	}
 	blank := &entry{n: n, whole: true}
 	return blank.next(t, j.items, j.events), nil
 }
@@ -161,12 +158,6 @@ func (j *commitJob) update(b *batch) (*entry, error) {
 	}
 	if changed != 1 {
 		return nil, fmt.Errorf("thread %s: %w", t.ID, errStale)
-	}
-	if was.t.Ended.IsZero() {
-		b.count(was.t.Agent, -1)
-	}
-	if t.Ended.IsZero() {
-		b.count(t.Agent, 1)
 	}
 	j.ready = t.Ready && (!was.t.Ready || was.t.Agent != t.Agent)
 	return was.next(t, j.items, j.events), nil

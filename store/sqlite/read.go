@@ -187,23 +187,6 @@ func (s *engine) list(ctx context.Context, text string, args ...any) ([]store.Th
 	return ts, nil
 }
 
-// Counts implements [store.Store].
-func (s *engine) Counts(ctx context.Context) (map[string]int, error) {
-	counts := make(map[string]int)
-	err := s.read(ctx, func(c *conn) error {
-		return c.query(`SELECT agent, open FROM open_count WHERE open > 0`, nil, func(row []driver.Value) error {
-			agent, _ := row[0].(string)
-			open, _ := row[1].(int64)
-			counts[agent] = int(open)
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("counting threads: %w", err)
-	}
-	return counts, nil
-}
-
 // Replay implements [store.Store].
 func (s *engine) Replay(ctx context.Context, owner, name string, now time.Time) (replay *store.ReplayError, err error) {
 	err = s.read(ctx, func(c *conn) (err error) {

@@ -15,6 +15,8 @@ import (
 const (
 	// maxBatch is the most jobs that share a transaction.
 	maxBatch = 256
+	// minShare is
+	minShare = 16
 	// queueLength is how many jobs may wait; those beyond wait in their caller.
 	queueLength = 1024
 )
@@ -82,13 +84,14 @@ func (w *writer) run() {
 // batch is smaller than the last one, it lets them run first. That is a yield,
 // not a wait: with nothing else to run it returns at once.
 func (w *writer) collect(jobs []job, last int) []job {
+	most := min(max(minShare, (len(w.queue)+1)/2), maxBatch)
 	for yields := 0; ; {
 		select {
 		case j, ok := <-w.queue:
 			if !ok {
 				return jobs
 			}
-			if jobs = append(jobs, j); len(jobs) == maxBatch {
+			if jobs = append(jobs, j); len(jobs) >= most {
 				return jobs
 			}
 		default:
@@ -129,9 +132,6 @@ func (w *writer) transact(jobs []job) error {
 		if err := j.apply(b); err != nil {
 			return w.undo(err)
 		}
-	}
-	if err := b.flush(); err != nil {
-		return w.undo(err)
 	}
 	if _, err := w.conn.exec("COMMIT"); err != nil {
 		return w.undo(err)

@@ -60,37 +60,6 @@ func testDue(t *testing.T, s store.Store) {
 	same(t, "Due after it was cleared", due(99, 9), []string{"d", "a"})
 }
 
-func testCounts(t *testing.T, s store.Store) {
-	counts := func() map[string]int {
-		m, err := s.Counts(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	same(t, "Counts of nothing", counts(), map[string]int{})
-	for _, id := range []string{"a", "b", "c"} {
-		commit(t, s, store.Change{Thread: thread(id)})
-	}
-	x := thread("d")
-	x.Ended = at(5)
-	commit(t, s, store.Change{Thread: x})
-	same(t, "Counts", counts(), map[string]int{"agent": 3})
-	x = read(t, s, "a")
-	x.Ended = at(9)
-	commit(t, s, store.Change{Thread: x})
-	x = read(t, s, "b")
-	x.Agent = "other"
-	commit(t, s, store.Change{Thread: x})
-	same(t, "Counts after an end and a move", counts(), map[string]int{"agent": 1, "other": 1})
-	for _, id := range []string{"b", "c"} {
-		x = read(t, s, id)
-		x.Ended = at(9)
-		commit(t, s, store.Change{Thread: x})
-	}
-	same(t, "Counts after all ended", counts(), map[string]int{})
-}
-
 // testFilters compares every combination of conditions with a plain loop.
 func testFilters(t *testing.T, s store.Store) {
 	var all []store.Thread

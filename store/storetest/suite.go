@@ -40,7 +40,6 @@ func Run(t *testing.T, open Open) {
 		{"one key, 32 callers", testKeyRace},
 		{"ready", testReady},
 		{"due", testDue},
-		{"counts", testCounts},
 		{"filters", testFilters},
 		{"pages while rows arrive", testPages},
 		{"prune", testPrune},

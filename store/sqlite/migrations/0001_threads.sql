@@ -63,13 +63,6 @@ CREATE TABLE revocation (
   PRIMARY KEY (kind, value)
 ) STRICT, WITHOUT ROWID;
 
--- How many threads of an agent are open: one row is written per agent and
--- transaction, instead of an index entry per thread.
-CREATE TABLE open_count (
-  agent TEXT PRIMARY KEY,
-  open  INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
 -- One row that a health check writes to.
 CREATE TABLE probe (
   id   INTEGER PRIMARY KEY,
