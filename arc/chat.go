@@ -74,19 +74,3 @@ type StreamDone struct {
 	Done      bool   `json:"done"`
 	RequestID string `json:"requestId,omitempty"`
 }
-
-// ErrorObject is an Error on the wire of the ARC envelope.
-type ErrorObject struct {
-	Code    Code           `json:"code"`
-	Message string         `json:"message"`
-	Details map[string]any `json:"details"`
-}
-
-// Object gives the wire form of e; details is never null.
-func (e *Error) Object() ErrorObject {
-	o := ErrorObject{Code: e.Code, Message: e.Message, Details: e.Details}
-	if o.Details == nil {
-		o.Details = map[string]any{}
-	}
-	return o
-}

@@ -114,3 +114,19 @@ func Public(err error) *Error {
 	return Errorf(CodeInternal, "an internal error occurred; the request id names it in the server's log").
 		With("retryable", false).Because(err)
 }
+
+// ErrorObject is an Error on the wire of the ARC envelope.
+type ErrorObject struct {
+	Code    Code           `json:"code"`
+	Message string         `json:"message"`
+	Details map[string]any `json:"details"`
+}
+
+// Object gives the wire form of e. Its details always have a reason, by default
+// the code's name, and retryable, by default false.
+func (e *Error) Object() ErrorObject {
+	details := make(map[string]any, len(e.Details)+2)
+	details["reason"], details["retryable"] = e.Code.Name(), false
+	maps.Copy(details, e.Details)
+	return ErrorObject{Code: e.Code, Message: e.Message, Details: details}
+}

@@ -33,7 +33,7 @@ type chatResult struct {
 // -43005, and what the agent answers with.
 func (s *Service) StartChat(ctx context.Context, c *rpc.Call, p arc.StartChatParams) (any, error) {
 	if c.Resume && p.Stream {
-		return s.resumeChat(ctx, c, p.ChatID)
+		return s.resumeChat(ctx, c, p.ChatID, "initialMessage", p.InitialMessage)
 	}
 	a, err := s.target(c)
 	if err != nil {
@@ -97,7 +97,7 @@ func ownKey(owner, id string) string {
 // agent answers with.
 func (s *Service) SendChat(ctx context.Context, c *rpc.Call, p arc.SendChatParams) (any, error) {
 	if c.Resume && p.Stream {
-		return s.resumeChat(ctx, c, p.ChatID)
+		return s.resumeChat(ctx, c, p.ChatID, "message", p.Message)
 	}
 	th, err := s.chat(ctx, c, p.ChatID)
 	if err != nil {
@@ -282,11 +282,7 @@ func (s *Service) takeTurn(ctx context.Context, c *rpc.Call, a *agent, th *threa
 		return nil, err
 	}
 	w.tail.attach() // for the caller, who is waiting from now on
-	go func() {
-		defer func() { <-a.turn }()
-		defer w.release()
-		s.runChat(w, *m)
-	}()
+	go s.runChat(w, *m)
 	if stream && c.Streaming {
 		return s.chatStream(ctx, c, w, -1), nil
 	}
@@ -309,7 +305,13 @@ func (s *Service) newChatWork(th *thread, a *agent) *work {
 	if a.KeepTurns {
 		grace = -1
 	}
-	w.tail = newTail(grace, func() { w.cancel(errGone) })
+	w.tail = newTail(grace, func() {
+		select {
+		case <-s.draining: // we sent its readers away; they will come back for the rest
+		default:
+			w.cancel(errGone)
+		}
+	})
 	w.buf.events = make([]arc.Event, 0, usualPieces)
 	return w
 }
@@ -319,9 +321,14 @@ func (s *Service) openTurn(ctx context.Context, w *work, th *thread, m *arc.Mess
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	if err := w.begin(); err != nil {
+		w.cancel(err)
+		if errors.Is(err, errBusy) && th.Rev == 0 { // a start that lost against another
+			err = store.ErrExists
+		}
 		return w.refused(err)
 	}
 	now := s.now()
+	th.rec.TurnSeq, th.rec.TurnHash = th.Seq+1, messageHash(m)
 	body := storedMessage(m, now)
 	th.rec.Lease, th.rec.LeaseEnd, th.rec.Deadline = w.lease, now.Add(s.cfg.Lease).UnixMilli(), 0
 	th.rec.Messages++
@@ -370,16 +377,29 @@ func (w *work) saveChat(ctx context.Context, ch *change) error {
 	return err
 }
 
-// runChat has the runner answer and stores how the turn ended.
+// runChat has the runner answer and stores how the turn ended. It returns when
+// the runner has, which is later than the end of the turn if that was abandoned.
 func (s *Service) runChat(w *work, m arc.Message) {
 	ctx := context.WithoutCancel(w.ctx)
-	turn, err := s.chatTurn(ctx, w, m)
-	if err == nil {
+	end := w.endOnce(func(err error) { s.finishChat(ctx, w, err) })
+	err := errVanished
+	defer func() {
+		<-w.agent.turn // before the end is told: who hears of it may come back at once
+		end(err)
+	}()
+	var turn *Turn
+	if turn, err = s.chatTurn(ctx, w, m); err == nil {
+		err = errVanished
 		err = w.run(turn)
 	}
 	if cause := context.Cause(w.ctx); cause != nil && err != nil {
 		err = cause
 	}
+}
+
+// finishChat stores what is left in the buffer, the whole answer and how the
+// turn ended, in one commit.
+func (s *Service) finishChat(ctx context.Context, w *work, err error) {
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	b := w.take(true)
@@ -404,6 +424,7 @@ func (s *Service) runChat(w *work, m arc.Message) {
 		}
 		end.Data = encode(turnEnd(w.failed))
 	}
+	w.withdraw() // before its readers know, who may say the next thing at once
 	w.tail.append(end)
 	w.tail.close()
 }

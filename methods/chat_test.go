@@ -197,6 +197,32 @@ func TestChatStreamResumes(t *testing.T) {
 	}
 }
 
+// A client that keeps its Last-Event-ID must not lose what it says next.
+func TestResumeRefusesAnotherMessage(t *testing.T) {
+	w := start(t, methods.Config{})
+	w.must(alice(), "chat.start", "echo", m{"chatId": "o", "initialMessage": text("one")})
+	w.must(alice(), "chat.message", "echo", m{"chatId": "o", "message": text("two")})
+	resume := func(said any) (string, error) {
+		c := call("chat.message", "echo")
+		c.Resume, c.LastSeq = true, 1
+		var got string
+		err := w.streaming(t.Context(), c, m{"chatId": "o", "stream": true, "message": said}, func(p piece) bool {
+			got += p.text
+			return true
+		})
+		return got, err
+	}
+	_, err := resume(text("three"))
+	if e := wantCode(t, err, arc.CodeInvalidParams); e.Reason() != "other_message" {
+		t.Errorf("reason = %q, want other_message", e.Reason())
+	}
+	for label, said := range map[string]any{"the same message": text("two"), "no message": nil} {
+		if got, err := resume(said); got != "two" || err != nil {
+			t.Errorf("with %s: %q, %v, want the latest turn", label, got, err)
+		}
+	}
+}
+
 func TestChatStreamMergesWithinTheGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, methods.Config{})

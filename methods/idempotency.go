@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"slices"
 	"strconv"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/arcd-io/arcd/arc"
@@ -49,10 +49,18 @@ func (s *Service) key(ctx context.Context, c *rpc.Call, param string) (*store.Ke
 }
 
 // requestHash is a digest of what is asked: equal for equal params, however
-// they are written (RFC 8785 canonical form).
+// they are written (RFC 8785 canonical form, but for numbers, which stay as they
+// are written: as float64 some large ones would be the same).
 func requestHash(c *rpc.Call) ([]byte, error) {
-	params := jsontext.Value(slices.Clone(c.Params))
-	if err := params.Canonicalize(); err != nil {
+	// The key itself is no part of it: it may come as a header one time and as a
+	// param the next.
+	var members map[string]jsontext.Value
+	if err := jsonv2.Unmarshal(c.Params, &members); err != nil {
+		return nil, arc.InvalidParam("params", "must be an object").Because(err)
+	}
+	delete(members, "idempotencyKey")
+	params := jsontext.Value(encode(members))
+	if err := params.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false)); err != nil {
 		return nil, arc.InvalidParam("params", "cannot be compared").Because(err)
 	}
 	h := sha256.New()

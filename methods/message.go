@@ -30,6 +30,9 @@ func checkMessage(field string, m *arc.Message, code arc.Code) error {
 	default:
 		return bad(field+".role", "must be user, agent or system")
 	}
+	if !writable(m.Timestamp) {
+		return bad(field+".timestamp", "must be in the years 0 to 9999 in UTC")
+	}
 	if len(m.Parts) == 0 {
 		return bad(field+".parts", "must hold at least one part")
 	}
@@ -42,6 +45,13 @@ func checkMessage(field string, m *arc.Message, code arc.Code) error {
 		}
 	}
 	return nil
+}
+
+// writable tells whether a time is an RFC 3339 time in UTC too, as which it is
+// stored: its offset may carry it out of the years that have four digits.
+func writable(t arc.Time) bool {
+	year := t.UTC().Year()
+	return year >= 0 && year <= 9999
 }
 
 // checkPart gives what is wrong with a part, and the member it is about.

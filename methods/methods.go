@@ -101,6 +101,8 @@ type Service struct {
 	agents map[string]*agent
 	hub    *hub
 
+	editing queues
+
 	background context.Context // of all runs; ended by stop
 	stop       context.CancelCauseFunc
 	draining   chan struct{} // closed by Drain
@@ -200,13 +202,9 @@ func (s *Service) table() []rpc.Method {
 // knownMethods refuses scope overrides for methods that do not exist: a
 // misspelt name would silently protect nothing.
 func knownMethods(table []rpc.Method, scopes map[string][]string, byAgent map[string]map[string][]string) error {
-	known := make(map[string]bool, len(table))
-	for _, m := range table {
-		known[m.Name] = true
-	}
 	check := func(where string, overrides map[string][]string) error {
 		for name := range overrides {
-			if !known[name] {
+			if !slices.ContainsFunc(table, func(m rpc.Method) bool { return m.Name == name }) {
 				return fmt.Errorf("%s: there is no method %q", where, name)
 			}
 		}
@@ -221,6 +219,15 @@ func knownMethods(table []rpc.Method, scopes map[string][]string, byAgent map[st
 		}
 	}
 	return nil
+}
+
+// Names lists the methods that a Service has, in the order of the table.
+func Names() []string {
+	var names []string
+	for _, m := range (&Service{}).table() {
+		names = append(names, m.Name)
+	}
+	return names
 }
 
 // Mux gives the dispatcher of the methods.

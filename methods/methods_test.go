@@ -404,6 +404,11 @@ func TestIdempotentCreate(t *testing.T) {
 	if b, err := w.dispatch(c, params); err != nil || taskOf(t, b).ID != first || !c.Replayed {
 		t.Errorf("replay: %s %v replayed=%v", b, err, c.Replayed)
 	}
+	// The key may come as a header one time and as a param the next.
+	c = &rpc.Call{Request: arc.Request{Dialect: arc.JSONRPC, Method: "task.create", To: "echo"}, Principal: alice(), IdempotencyKey: "k1"}
+	if b, err := w.dispatch(c, m{"initialMessage": text("once"), "metadata": m{"b": 2, "a": 1}}); err != nil || taskOf(t, b).ID != first {
+		t.Errorf("replay by header: %s %v", b, err)
+	}
 	// Somebody else's equal key is their own.
 	if id := taskOf(t, w.must(principal("bob"), "task.create", "echo", params)).ID; id == first {
 		t.Error("bob got alice's task")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
@@ -57,8 +58,9 @@ func (s *Service) every(ctx context.Context, period time.Duration, f func(contex
 }
 
 // Drain stops taking new work and lets running turns go on until ctx ends; it
-// then interrupts them and gives their tasks back to the queue. Streams end at
-// once, without a done event, so that their readers come back elsewhere.
+// then interrupts them and gives their tasks back to the queue. A runner that
+// does not heed its context is waited for no longer than [stopGrace]. Streams end
+// at once, without a done event, so that their readers come back elsewhere.
 func (s *Service) Drain(ctx context.Context) {
 	s.drainOnce.Do(func() { close(s.draining) })
 	s.mu.Lock()
@@ -110,34 +112,37 @@ func (s *Service) claim(ctx context.Context, a *agent, slots chan struct{}) bool
 		return false
 	}
 	var claims sync.WaitGroup
+	var failed atomic.Bool
 	for _, t := range ready {
-		slots <- struct{}{}
-		claims.Add(1)
 		w := s.newWork(t.ID, a)
 		if w.begin() != nil {
-			claims.Done()
-			<-slots
-			continue
+			w.cancel(errDraining)
+			failed.Store(true)
+			break
 		}
+		slots <- struct{}{}
+		claims.Add(1)
 		go func() {
-			defer func() {
-				<-slots
-				w.release()
-				poke(a.poke)
-			}()
 			th, err := s.start(ctx, w)
+			if err != nil && !errors.Is(err, errNotReady) {
+				failed.Store(true) // so the queue is left alone for a while
+				s.logFailure(err, "claiming a task", a.id)
+			}
 			claims.Done()
 			if err != nil {
-				if !errors.Is(err, errNotReady) {
-					s.logFailure(err, "claiming a task", a.id)
-				}
+				w.release()
+				<-slots
 				return
 			}
+			defer func() {
+				<-slots
+				poke(a.poke)
+			}()
 			s.runTask(w, th)
 		}()
 	}
 	claims.Wait()
-	return len(ready) == free
+	return len(ready) == free && !failed.Load()
 }
 
 var errNotReady = errors.New("the task is not ready")
@@ -151,7 +156,9 @@ func (s *Service) start(ctx context.Context, w *work) (*thread, error) {
 		now := s.now()
 		th.Ready = false
 		th.rec.Lease, th.rec.LeaseEnd = w.lease, now.Add(s.cfg.Lease).UnixMilli()
-		th.rec.Attempt++
+		if th.rec.Attempt++; th.rec.Attempt > 1 {
+			th.rec.Progress = nil // that was the attempt before
+		}
 		th.rec.Seen = th.rec.Inputs
 		ch := &change{}
 		if th.status() == arc.TaskSubmitted {
@@ -169,23 +176,30 @@ func (s *Service) start(ctx context.Context, w *work) (*thread, error) {
 	})
 }
 
-// runTask has the runner work on a claimed task and stores how it ended.
+// runTask has the runner work on a claimed task and stores how it ended. It
+// returns when the runner has, which is later than the end of the work if that
+// was abandoned.
 func (s *Service) runTask(w *work, th *thread) {
 	ctx := context.WithoutCancel(w.ctx)
+	end := w.endOnce(func(err error) {
+		if err := s.finishTask(ctx, w, err); err != nil && !errors.Is(err, errLost) {
+			s.logFailure(err, "ending a task", w.agent.id)
+		}
+	})
 	if th.rec.Deadline != 0 {
 		timer := time.AfterFunc(time.UnixMilli(th.rec.Deadline).Sub(s.now()), func() { w.cancel(errDeadline) })
 		defer timer.Stop()
 	}
-	turn, err := s.taskTurn(ctx, w, th)
-	if err == nil {
+	err := errVanished
+	defer func() { end(err) }()
+	var turn *Turn
+	if turn, err = s.taskTurn(ctx, w, th); err == nil {
+		err = errVanished
 		err = w.run(turn)
 	}
 	// A runner that finished although the server is stopping has finished.
 	if cause := context.Cause(w.ctx); cause != nil && (err != nil || !errors.Is(cause, errDraining)) {
 		err = cause
-	}
-	if err := s.finishTask(ctx, w, err); err != nil && !errors.Is(err, errLost) {
-		s.logFailure(err, "ending a task", w.agent.id)
 	}
 }
 
@@ -194,6 +208,10 @@ func (s *Service) taskTurn(ctx context.Context, w *work, th *thread) (*Turn, err
 	if err != nil {
 		return nil, err
 	}
+	w.given.Store(int64(len(items)))
+	w.mu.Lock()
+	w.artifacts = th.rec.Made
+	w.mu.Unlock()
 	task := th.view().Task
 	t := &Turn{Task: &task, Agent: th.Agent, From: th.From, TraceID: th.Trace, Attempt: th.rec.Attempt, w: w}
 	for _, item := range items {
@@ -253,6 +271,7 @@ func (th *thread) say(ch *change, m arc.Message, now time.Time) {
 func (s *Service) outcome(th *thread, err error, now time.Time) *change {
 	question, asks := errors.AsType[*inputError](err)
 	retry, retries := errors.AsType[*retryError](err)
+	unsaved, again := errors.AsType[*unsavedError](err)
 	switch {
 	case err == nil:
 		return th.end(now, arc.TaskCompleted, arc.TaskCompletedEvent, arc.EventData{
@@ -269,8 +288,11 @@ func (s *Service) outcome(th *thread, err error, now time.Time) *change {
 	case retries && th.rec.Attempt < s.cfg.MaxAttempts:
 		s.logAttempt(th, retry.err)
 		return th.requeue(now, now.Add(max(retry.after, 0)), "the agent asks for another attempt")
-	case retries:
-		s.logAttempt(th, retry.err)
+	case again && th.rec.Attempt < s.cfg.MaxAttempts:
+		s.logAttempt(th, unsaved)
+		return th.requeue(now, now.Add(lookAgain), "what the agent made could not be stored")
+	case retries, again:
+		s.logAttempt(th, err)
 		return th.fail(now, attemptsExhausted(th.rec.Attempt))
 	}
 	s.logAttempt(th, err)
@@ -283,6 +305,7 @@ func (th *thread) pause(question arc.Message, now time.Time) *change {
 	th.say(ch, question, now)
 	th.rec.Lease, th.rec.LeaseEnd = "", 0
 	th.rec.Attempt = 0 // attempts count from one answer to the next
+	th.rec.Made = len(th.rec.Artifacts)
 	if th.rec.Inputs > th.rec.Seen {
 		th.Ready = true
 		return ch

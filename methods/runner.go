@@ -29,9 +29,11 @@ import (
 //   - any other error, the same with a fixed message; its text is only logged.
 //
 // ctx ends when the task is canceled, its deadline passes, the chat's caller is
-// gone, or the server stops. Whatever Run says after that is dropped. After a
-// crash a task is run again from the start, so work with outside effects should
-// look at t.Attempt. Run is called concurrently for different tasks.
+// gone, or the server stops. Whatever Run says after that is dropped, and five
+// seconds later the work ends without it; Run then still takes one of the
+// agent's places until it returns. After a crash a task is run again from the
+// start, so work with outside effects should look at t.Attempt. Run is called
+// concurrently for different tasks.
 type Runner interface {
 	Run(ctx context.Context, t *Turn) error
 }
@@ -182,4 +184,5 @@ var (
 	errLost     = errors.New("the lease was lost")
 	errDraining = errors.New("the server is stopping")
 	errBusy     = errors.New("another turn is running")
+	errVanished = errors.New("the runner ended its goroutine") // runtime.Goexit
 )

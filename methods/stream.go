@@ -1,11 +1,12 @@
 package methods
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"iter"
-	"slices"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -55,7 +56,7 @@ func (s *Service) TaskEvents(ctx context.Context, c *rpc.Call, p arc.TaskEventsP
 }
 
 func gapError(field string, after, last int64) error {
-	return arc.InvalidParam(field, "names an event that is not kept; read the task instead").
+	return arc.InvalidParam(field, "names an event that is not kept").
 		With("reason", "gap").With("after", after).With("lastSeq", last).With("retryable", false)
 }
 
@@ -337,9 +338,20 @@ func mergeChunks(evs []arc.Event) []arc.Event {
 	return merged
 }
 
+// messageHash is a digest of a caller's message as it came.
+func messageHash(m *arc.Message) []byte {
+	sum := sha256.Sum256(encode(*m))
+	return sum[:16]
+}
+
 // resumeChat goes on with the stream of an earlier call, after the event that
-// Last-Event-ID names.
-func (s *Service) resumeChat(ctx context.Context, c *rpc.Call, id string) (any, error) {
+// Last-Event-ID names. The call may hold that call's message again; with another
+// one it is refused, so that nobody's new message is lost to a header that a
+// client left in by mistake.
+func (s *Service) resumeChat(ctx context.Context, c *rpc.Call, id, field string, m *arc.Message) (any, error) {
+	if id == "" {
+		return nil, arc.InvalidParam("chatId", "is required to resume a stream; the events of the stream hold it")
+	}
 	if !c.Streaming {
 		return nil, arc.InvalidParam("stream", "cannot be resumed where no stream is accepted")
 	}
@@ -347,11 +359,23 @@ func (s *Service) resumeChat(ctx context.Context, c *rpc.Call, id string) (any, 
 	if err != nil {
 		return nil, err
 	}
-	if w := s.work(th.ID); w != nil && w.tail != nil {
-		if w.tail.covers(c.LastSeq) {
-			w.tail.attach()
-			return s.chatStream(ctx, c, w, c.LastSeq), nil
+	if m != nil {
+		if err := checkMessage(field, m, arc.CodeInvalidMessage); err != nil {
+			return nil, err
 		}
+		if !bytes.Equal(messageHash(m), th.rec.TurnHash) {
+			return nil, arc.InvalidParam(field, "is not the one that the latest turn answers; leave out Last-Event-ID to say something new").
+				With("reason", "other_message").With("chatId", id)
+		}
+	}
+	c.LastSeq = max(c.LastSeq, th.rec.TurnSeq) // of the turn before nothing is left to say
+	if w := s.work(th.ID); w != nil && w.tail != nil && w.tail.covers(c.LastSeq) {
+		w.tail.attach()
+		return s.chatStream(ctx, c, w, c.LastSeq), nil
+	}
+	// Read again: a turn that was running a moment ago is stored now.
+	if th, err = s.chat(ctx, c, id); err != nil {
+		return nil, err
 	}
 	if c.LastSeq < 0 || c.LastSeq > th.Seq {
 		return nil, gapError("Last-Event-ID", c.LastSeq, th.Seq)
@@ -363,7 +387,8 @@ func (s *Service) resumeChat(ctx context.Context, c *rpc.Call, id string) (any, 
 func (s *Service) storedTurn(ctx context.Context, c *rpc.Call, th *thread) rpc.Stream {
 	return func(yield func(rpc.StreamEvent, error) bool) {
 		out := chatWriter{id: th.chatID(), c: c, yield: yield, pace: pacer{gap: c.Gap}, resumed: true}
-		if c.LastSeq == th.Seq && th.rec.Lease == "" {
+		idle := th.rec.Lease == "" // no turn was running: what is stored is all
+		if c.LastSeq == th.Seq && idle {
 			out.done(th.Seq, arc.ChatStatus(th.Status))
 			return
 		}
@@ -378,7 +403,10 @@ func (s *Service) storedTurn(ctx context.Context, c *rpc.Call, th *thread) rpc.S
 				if !yield(rpc.StreamEvent{}, nil) {
 					return
 				}
-			case !out.write(ctx, slices.Clip([]arc.Event{ev})):
+			case !out.write(ctx, []arc.Event{ev}):
+				return
+			case idle && ev.Seq >= th.Seq: // only what does not belong to a turn
+				out.done(ev.Seq, arc.ChatStatus(th.Status))
 				return
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
@@ -71,15 +72,18 @@ func (s *Service) sweep(ctx context.Context) {
 			return
 		}
 		var wg sync.WaitGroup
+		var failed atomic.Bool
 		for _, t := range due {
 			wg.Go(func() {
 				if err := s.settle(ctx, t); err != nil && !errors.Is(err, store.ErrNotFound) {
+					failed.Store(true)
 					s.logFailure(err, "settling "+t.ID, t.Agent)
 				}
 			})
 		}
 		wg.Wait()
-		if len(due) < sweepBatch || ctx.Err() != nil {
+		// Those that failed are still due: they wait for the next sweep.
+		if len(due) < sweepBatch || failed.Load() || ctx.Err() != nil {
 			return
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/rpc"
 	"github.com/arcd-io/arcd/store"
@@ -132,14 +134,14 @@ func checkDeadline(metadata json.RawMessage, now time.Time) (int64, error) {
 	var m struct {
 		Deadline json.RawMessage `json:"deadline"`
 	}
-	if err := json.Unmarshal(metadata, &m); err != nil {
+	if err := jsonv2.Unmarshal(metadata, &m); err != nil { // which takes names exactly
 		return 0, arc.InvalidParam("metadata", "must be an object").Because(err)
 	}
 	if len(m.Deadline) == 0 || string(m.Deadline) == "null" {
 		return 0, nil
 	}
 	var at arc.Time
-	if err := json.Unmarshal(m.Deadline, &at); err != nil {
+	if err := json.Unmarshal(m.Deadline, &at); err != nil || !writable(at) {
 		return 0, arc.InvalidParam("metadata.deadline", "must be an RFC 3339 time").Because(err)
 	}
 	if !at.After(now) {
@@ -198,7 +200,7 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 		c.Replayed = true
 		return sent, nil
 	}
-	_, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+	th, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
 		if err := th.status().Closed(th.ID); err != nil {
 			return nil, err
 		}
@@ -217,7 +219,7 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 	if err != nil {
 		return nil, err
 	}
-	s.deliver(th.ID, *p.Message)
+	s.deliver(th.ID, th.Items, *p.Message)
 	return sent, nil
 }
 

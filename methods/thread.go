@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"strings"
+	"sync"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -32,10 +34,13 @@ type record struct {
 	Seen      int             `json:"seen,omitempty"`     // of those, how many the runner was given
 	Messages  int             `json:"messages,omitempty"` // messages of anybody
 	Artifacts []string        `json:"artifacts,omitempty"`
+	Made      int             `json:"made,omitempty"` // number of artifacts before the last question
 	Reason    string          `json:"reason,omitempty"`
 	Error     *arc.TaskError  `json:"error,omitempty"`
 	Progress  *arc.Progress   `json:"progress,omitempty"`
-	Answer    json.RawMessage `json:"answer,omitzero"` // of a chat: the agent's last message
+	TurnSeq   int64           `json:"turnSeq,omitempty"`  // of a chat: number of the event that opened the last turn
+	TurnHash  []byte          `json:"turnHash,omitempty"` // digest of the message that it answers
+	Answer    json.RawMessage `json:"answer,omitzero"`    // of a chat: the agent's last message
 }
 
 // thread is a store.Thread with its Body decoded.
@@ -116,11 +121,26 @@ func (s *Service) commit(ctx context.Context, th *thread, c *change) error {
 // loss means that somebody else's commit went through.
 const maxEdits = 50
 
+// queues are where the edits wait that have lost a race, those of one thread in
+// the same: of many at once, only those on their first try disturb each other.
+type queues [256]sync.Mutex
+
+func (q *queues) of(id string) *sync.Mutex {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // never fails
+	return &q[h.Sum32()%uint32(len(q))]
+}
+
 // edit reads a thread, lets f change it, and commits; after a lost race it does
 // so again. f may refuse by an error. When f gives a nil change nothing is
 // written.
 func (s *Service) edit(ctx context.Context, id string, f func(*thread) (*change, error)) (*thread, error) {
-	for range maxEdits {
+	for try := range maxEdits {
+		if try == 1 {
+			queue := s.editing.of(id)
+			queue.Lock()
+			defer queue.Unlock()
+		}
 		t, err := s.store.Thread(ctx, id)
 		if err != nil {
 			return nil, err

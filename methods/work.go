@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
@@ -16,6 +17,9 @@ import (
 
 // Limits of what a turn may hold back or produce.
 const (
+	// stopGrace is how long a runner may take to return after its context has
+	// ended. Then its work ends without it.
+	stopGrace   = 5 * time.Second
 	flushAfter  = 50 * time.Millisecond
 	flushBytes  = 4 << 10
 	maxAnswer   = 8 << 20 // bytes of one answer
@@ -35,7 +39,8 @@ type work struct {
 	lease  string
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	inbox  chan arc.Message
+	inbox  chan delivery
+	given  atomic.Int64  // number of the last item that the runner got as history
 	done   chan struct{} // closed when the turn is over and stored
 	tail   *tail         // nil in a task
 	chatID string        // the public id of the chat
@@ -58,7 +63,7 @@ type work struct {
 
 // newWork makes work on a thread; it does nothing before begin.
 func (s *Service) newWork(id string, a *agent) *work {
-	w := &work{s: s, id: id, agent: a, lease: rand.Text(), inbox: make(chan arc.Message, inboxLength), done: make(chan struct{})}
+	w := &work{s: s, id: id, agent: a, lease: rand.Text(), inbox: make(chan delivery, inboxLength), done: make(chan struct{})}
 	w.ctx, w.cancel = context.WithCancelCause(s.background)
 	return w
 }
@@ -81,13 +86,47 @@ func (w *work) begin() error {
 	return nil
 }
 
-// release ends what begin began.
-func (w *work) release() {
+// withdraw makes room for the next turn: the work is not found any more.
+func (w *work) withdraw() {
 	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
 	if w.s.running[w.id] == w {
 		delete(w.s.running, w.id)
 	}
-	w.s.mu.Unlock()
+}
+
+// endOnce gives the function that ends the work, which does so only once: when
+// the runner has returned, or without it, if it does not heed the end of its
+// context for the time of stopGrace. So no runner can hold up a drain or keep a
+// lease for work that is dead. Whatever it says later is dropped.
+func (w *work) endOnce(store func(err error)) (end func(err error)) {
+	var once sync.Once
+	finish := func(err error) {
+		once.Do(func() {
+			store(err)
+			w.release()
+		})
+	}
+	stop := context.AfterFunc(w.ctx, func() {
+		timer := time.NewTimer(stopGrace)
+		defer timer.Stop()
+		select {
+		case <-w.done:
+		case <-timer.C:
+			w.s.log.Warn().Str("thread", w.id).Str("agent", w.agent.id).AnErr("cause", context.Cause(w.ctx)).
+				Msg("a runner does not heed its context; its work ends without it")
+			finish(context.Cause(w.ctx))
+		}
+	})
+	return func(err error) {
+		stop()
+		finish(err)
+	}
+}
+
+// release ends what begin began.
+func (w *work) release() {
+	w.withdraw()
 	w.cancel(context.Canceled)
 	close(w.done)
 	w.s.runs.Done()
@@ -106,12 +145,18 @@ func (s *Service) interrupt(id string, cause error) {
 	}
 }
 
+// delivery is a message and its number among the thread's items.
+type delivery struct {
+	message arc.Message
+	item    int
+}
+
 // deliver hands a message to a running turn. A full inbox drops it: it is in the
 // history all the same.
-func (s *Service) deliver(id string, m arc.Message) {
+func (s *Service) deliver(id string, item int, m arc.Message) {
 	if w := s.work(id); w != nil {
 		select {
-		case w.inbox <- m:
+		case w.inbox <- delivery{m, item}:
 		default:
 		}
 	}
@@ -128,13 +173,17 @@ func (w *work) run(t *Turn) (err error) {
 }
 
 func (w *work) receive(ctx context.Context) (arc.Message, error) {
-	select {
-	case m := <-w.inbox:
-		return m, nil
-	case <-ctx.Done():
-		return arc.Message{}, context.Cause(ctx)
-	case <-w.ctx.Done():
-		return arc.Message{}, context.Cause(w.ctx)
+	for {
+		select {
+		case d := <-w.inbox:
+			if int64(d.item) > w.given.Load() { // not in the history already
+				return d.message, nil
+			}
+		case <-ctx.Done():
+			return arc.Message{}, context.Cause(ctx)
+		case <-w.ctx.Done():
+			return arc.Message{}, context.Cause(w.ctx)
+		}
 	}
 }
 
@@ -232,7 +281,7 @@ func (w *work) add(ctx context.Context, f func(now time.Time) error) error {
 			break
 		}
 		w.mu.Unlock()
-		if err := w.flush(ctx); err != nil {
+		if err := w.flush(); err != nil {
 			return err
 		}
 	}
@@ -241,7 +290,7 @@ func (w *work) add(ctx context.Context, f func(now time.Time) error) error {
 		return err
 	}
 	if w.timer == nil && w.size > 0 {
-		w.timer = time.AfterFunc(flushAfter, func() { _ = w.flush(context.WithoutCancel(w.ctx)) })
+		w.timer = time.AfterFunc(flushAfter, func() { _ = w.flush() })
 	}
 	return nil
 }
@@ -275,10 +324,11 @@ func (w *work) take(last bool) buffered {
 	return b
 }
 
-// flush stores what is buffered. A failure other than a lost lease is tried
-// again by nobody: the turn is interrupted, and a task's lease lets it be run
-// again.
-func (w *work) flush(ctx context.Context) error {
+// flush stores what is buffered, even if the runner's context has ended: it is
+// out of the buffer, and a stream may have told it. A failure interrupts the
+// turn; unless the lease is lost, a task is run again.
+func (w *work) flush() error {
+	ctx := context.WithoutCancel(w.ctx)
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	b := w.take(false)
@@ -293,11 +343,20 @@ func (w *work) flush(ctx context.Context) error {
 			return th.collect(&b, w.s.now()), nil
 		}))
 	}
+	if err != nil && !errors.Is(err, errLost) {
+		err = &unsavedError{err}
+	}
 	if err != nil {
 		w.cancel(err)
 	}
 	return err
 }
+
+// unsavedError says that the store did not take what a runner made.
+type unsavedError struct{ cause error }
+
+func (e *unsavedError) Error() string { return "methods: not stored: " + e.cause.Error() }
+func (e *unsavedError) Unwrap() error { return e.cause }
 
 // fenced makes an edit that is refused once the thread is no longer ours.
 func (w *work) fenced(f func(*thread) (*change, error)) func(*thread) (*change, error) {

@@ -45,6 +45,11 @@ func TestDecodeCalls(t *testing.T) {
 			Dialect: arc.JSONRPC, ID: "1", Method: "m", From: "a", To: "b", TraceID: "t",
 			Params: json.RawMessage(`{"x": 1,"traceId":"t","y":[2]}`),
 		},
+		`{"jsonrpc":"2.0","id":1,"method":"m","params":{"target\u0041gent":"b"}}`: {
+			Dialect: arc.JSONRPC, ID: "1", Method: "m", To: "b", Params: json.RawMessage(`{}`),
+		},
+		// The method refuses params by position; a notification must get no answer.
+		`{"jsonrpc":"2.0","method":"m","params":[7]}`: {Dialect: arc.JSONRPC, Method: "m", Params: json.RawMessage(`[7]`)},
 		`{"jsonrpc":"2.0","id":1,"method":"m","targetAgent":"b","params":{"targetAgent":"b"}}`: {
 			Dialect: arc.JSONRPC, ID: "1", Method: "m", To: "b", Params: json.RawMessage(`{}`),
 		},
@@ -116,7 +121,6 @@ func TestDecodeRefusals(t *testing.T) {
 		{`{"jsonrpc":"2.0","id":1}`, arc.CodeInvalidRequest, "field=method", "1", arc.JSONRPC},
 		{`{"jsonrpc":"2.0","method":1,"params":"bar"}`, arc.CodeInvalidRequest, "field=method", "", arc.JSONRPC},
 		{`{"jsonrpc":"2.0","id":1,"method":""}`, arc.CodeInvalidRequest, "field=method", "1", arc.JSONRPC},
-		{`{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}`, arc.CodeInvalidParams, "field=params", "1", arc.JSONRPC},
 		{`{"jsonrpc":"2.0","id":1,"method":"m","params":null}`, arc.CodeInvalidRequest, "field=params", "1", arc.JSONRPC},
 		{`{"jsonrpc":"2.0","id":1,"method":"m","requestAgent":1}`, arc.CodeInvalidRequest, "field=requestAgent", "1", arc.JSONRPC},
 		{`{"jsonrpc":"2.0","id":1,"method":"m","params":{"targetAgent":null}}`, arc.CodeInvalidRequest, "field=targetAgent", "1", arc.JSONRPC},
@@ -174,13 +178,13 @@ func TestEncode(t *testing.T) {
 		`{"arc":"1.0","id":-0.0,"responseAgent":"b","targetAgent":"a","result":{"success":true},"error":null,"traceId":"w"}`: {
 			ID: "-0.0", From: "b", To: "a", TraceID: "w", Result: arc.SuccessResult{Success: true},
 		},
-		`{"arc":"1.0","id":"error","responseAgent":"arcd","targetAgent":"unknown","result":null,"error":{"code":-42001,"message":"no <task>","details":{"a":1,"taskId":"t"}}}`: {
+		`{"arc":"1.0","id":"error","responseAgent":"arcd","targetAgent":"unknown","result":null,"error":{"code":-42001,"message":"no <task>","details":{"a":1,"reason":"task_not_found","retryable":false,"taskId":"t"}}}`: {
 			From: "arcd", Err: failure,
 		},
-		`{"arc":"1.0","id":1,"responseAgent":"arcd","targetAgent":"a","result":null,"error":{"code":-32603,"message":"m","details":{}}}`: {
+		`{"arc":"1.0","id":1,"responseAgent":"arcd","targetAgent":"a","result":null,"error":{"code":-32603,"message":"m","details":{"reason":"internal_error","retryable":false}}}`: {
 			ID: "1", From: "arcd", To: "a", Err: arc.Errorf(arc.CodeInternal, "m"),
 		},
-		`{"jsonrpc":"2.0","id":null,"error":{"code":-42001,"message":"no <task>","data":{"a":1,"taskId":"t"}}}`: {
+		`{"jsonrpc":"2.0","id":null,"error":{"code":-42001,"message":"no <task>","data":{"a":1,"reason":"task_not_found","retryable":false,"taskId":"t"}}}`: {
 			Dialect: arc.JSONRPC, Err: failure,
 		},
 		`{"jsonrpc":"2.0","id":"\u00e9","result":{"type":"tasks","tasks":[]}}`: {

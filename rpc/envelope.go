@@ -156,8 +156,8 @@ func readJSONRPC(f *fields, r *arc.Request) *arc.Error {
 			return err
 		}
 		r.Params = f.params
-	case '[':
-		return arc.InvalidParam("params", "must be an object: no method takes params by position")
+	case '[': // a good call, possibly a notification; its method will refuse them
+		r.Params = f.params
 	default:
 		return malformed("params", "must be an object")
 	}
@@ -177,7 +177,9 @@ func readJSONRPC(f *fields, r *arc.Request) *arc.Error {
 // lift moves requestAgent and targetAgent from inside params to beside it, and
 // copies traceId, which stays because task.list has a param of that name.
 func lift(f *fields) *arc.Error {
-	if !bytes.Contains(f.params, []byte(`Agent"`)) && !bytes.Contains(f.params, []byte(`"traceId"`)) {
+	// Without these texts there is nothing to lift; a name may be written in escapes.
+	if !bytes.Contains(f.params, []byte(`Agent"`)) && !bytes.Contains(f.params, []byte(`"traceId"`)) &&
+		!bytes.Contains(f.params, []byte(`\u`)) {
 		return nil
 	}
 	decoder := jsontext.NewDecoder(bytes.NewBuffer(f.params))

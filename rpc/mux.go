@@ -113,7 +113,9 @@ func (m *Mux) Dispatch(ctx context.Context, c *Call) (any, error) {
 	}
 	if c.From == "" {
 		c.From = c.Principal.Agent()
-	} else if err := c.Principal.SpeakAs(c.From); err != nil {
+	}
+	// The default too: a token whose list of agents is empty speaks as nobody.
+	if err := c.Principal.SpeakAs(c.From); err != nil {
 		return nil, err
 	}
 	method, ok := m.methods[c.Method]

@@ -64,6 +64,7 @@ func TestDispatch(t *testing.T) {
 		"no requester in ARC":          {arc.Request{Method: "greet", To: "a"}, holder, nil, arc.CodeInvalidAgentID},
 		"none of both in JSON-RPC":     {arc.Request{Dialect: arc.JSONRPC, Method: "greet", Params: params}, holder, "me greets you", 0},
 		"bad requester in JSON-RPC":    {arc.Request{Dialect: arc.JSONRPC, Method: "greet", From: "a b"}, holder, nil, arc.CodeInvalidAgentID},
+		"speaks as nobody":             {arc.Request{Dialect: arc.JSONRPC, Method: "greet", Params: params}, &auth.Principal{Subject: "sub", Agents: []string{}, Scopes: holder.Scopes}, nil, arc.CodeUnauthorized},
 		"speaks as another":            {arc.Request{Method: "greet", From: "you", To: "a"}, holder, nil, arc.CodeUnauthorized},
 		"speaks as another, no method": {arc.Request{Method: "x", From: "you", To: "a"}, holder, nil, arc.CodeUnauthorized},
 	} {
@@ -80,7 +81,7 @@ func TestParams(t *testing.T) {
 		``: "", `{}`: "", `{"name":"x","more":1}`: "", `{"NAME":5}`: "",
 		`{"name":5}`: "name", `{"name":null,"times":"x"}`: "times", `{"times":1.5}`: "times",
 		`{"deep":{"flag":1}}`: "deep.flag", `{"deep":true}`: "deep", `{"name":["x"]}`: "name", `{"name":{}}`: "name",
-		`{"rank":"SOON"}`: "priority",
+		`{"rank":"SOON"}`: "priority", `["you"]`: "params", `[]`: "params",
 	} {
 		_, err := dispatch(arc.Request{Dialect: arc.JSONRPC, Method: "greet", Params: json.RawMessage(params)}, holder)
 		if (err == nil) != (field == "") {

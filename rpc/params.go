@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -17,6 +18,9 @@ func decodeParams(raw json.RawMessage, v any) error {
 	if len(raw) == 0 {
 		raw = json.RawMessage("{}")
 	}
+	if raw[0] == '[' {
+		return arc.InvalidParam("params", "must be an object: no method takes params by position")
+	}
 	err := jsonv2.Unmarshal(raw, v, paramOptions)
 	if err == nil {
 		return nil
@@ -29,8 +33,8 @@ func decodeParams(raw json.RawMessage, v any) error {
 		if name := strings.ReplaceAll(strings.TrimPrefix(string(e.JSONPointer), "/"), "/", "."); name != "" {
 			field = name
 		}
-		if e.JSONKind != 0 {
-			issue = "must not be " + kindName(byte(e.JSONKind))
+		if e.GoType != nil {
+			issue = "must be " + kindName(e.GoType)
 		}
 	}
 	return arc.InvalidParam(field, issue).Because(err)
@@ -86,18 +90,23 @@ func keepMember(p *arc.Part, name string, value json.RawMessage) {
 	p.Extra[name] = value
 }
 
-func kindName(kind byte) string {
-	switch kind {
-	case 'n':
-		return "null"
-	case 'f', 't':
-		return "a boolean"
-	case '"':
-		return "this text"
-	case '0':
-		return "a number"
-	case '{':
-		return "an object"
+// kindName says what JSON a param of the Go type t takes.
+func kindName(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
-	return "an array"
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list"
+	}
+	if t == reflect.TypeFor[arc.Time]() {
+		return "an RFC 3339 time"
+	}
+	return "an object"
 }

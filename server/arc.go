@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
@@ -67,8 +66,8 @@ func (s *Server) post(w *response, r *http.Request) {
 	}
 }
 
-// readBody reads the body within its limits of kind, size and time. On an error
-// it gives the status too.
+// readBody reads the body within its limits of kind and size; the limit of time
+// is set by frame. On an error it gives the status too.
 func (s *Server) readBody(w *response, r *http.Request) ([]byte, int, *arc.Error) {
 	if err := checkMedia(r.Header); err != nil {
 		return nil, http.StatusUnsupportedMediaType, err
@@ -77,16 +76,13 @@ func (s *Server) readBody(w *response, r *http.Request) ([]byte, int, *arc.Error
 	if r.ContentLength > limit {
 		return nil, http.StatusRequestEntityTooLarge, tooLarge(r.ContentLength, limit)
 	}
-	control := http.NewResponseController(w.ResponseWriter)
-	// A connection without deadlines (a test's recorder) has nobody to wait for.
-	_ = control.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 	from := r.Body
 	if r.ContentLength < 0 { // else net/http keeps to the length
 		from = http.MaxBytesReader(w.ResponseWriter, r.Body, limit)
 	}
 	body, err := readAll(from, r.ContentLength)
 	if err == nil {
-		_ = control.SetReadDeadline(time.Time{}) // or the end of the connection would not be noticed
+		w.bodyRead()
 		return body, 0, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

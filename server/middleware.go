@@ -25,6 +25,7 @@ type response struct {
 	failure   *arc.Error
 	status    int  // 0 until the header is written
 	leaving   bool // of a stream: its deadline is running
+	unread    bool // the request has a body, of which not all was read yet
 	bytes     int64
 }
 
@@ -36,6 +37,9 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.status = status
+		if w.unread { // net/http reads the rest before it sends the answer
+			_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(w.timeout / 2))
+		}
 		w.deadline(w.timeout)
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -61,6 +65,13 @@ func (w *response) deadline(d time.Duration) {
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)
 }
 
+// bodyRead ends the time in which the body must arrive; later the deadline would
+// keep the end of the connection from being noticed.
+func (w *response) bodyRead() {
+	w.unread = false
+	_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Time{})
+}
+
 // frame is what surrounds every request: its id, the access log, recovery, and
 // the rules for browsers.
 func (s *Server) frame(next http.Handler) http.Handler {
@@ -68,6 +79,11 @@ func (s *Server) frame(next http.Handler) http.Handler {
 		w := &response{ResponseWriter: plain, timeout: s.cfg.WriteTimeout, requestID: requestID(r)}
 		start := s.cfg.Now()
 		w.Header()["X-Request-Id"] = []string{w.requestID}
+		if r.Body != nil && r.Body != http.NoBody {
+			w.unread = true
+			// A connection without deadlines (a test's recorder) has nobody to wait for.
+			_ = http.NewResponseController(plain).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
+		}
 		defer s.logAccess(w, r, start)
 		defer s.recover(w, r)
 		if s.browser(w, r) {

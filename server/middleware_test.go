@@ -197,6 +197,38 @@ func TestSlowBodyTimesOut(t *testing.T) {
 	}
 }
 
+// TestSlowBodyOfRefusedRequests: net/http reads what is left of a body before a
+// refusal leaves. A body that never comes must not keep the refusal back, nor the
+// connection open.
+func TestSlowBodyOfRefusedRequests(t *testing.T) {
+	w := start(t, options{config: func(cfg *server.Config) { cfg.WriteTimeout = time.Second }})
+	for request, want := range map[string]int{
+		"POST /health HTTP/1.1\r\n":                          http.StatusMethodNotAllowed,
+		"POST /nowhere HTTP/1.1\r\n":                         http.StatusNotFound,
+		"POST /arc HTTP/1.1\r\nContent-Type: text/plain\r\n": http.StatusUnsupportedMediaType,
+		"PUT /arc HTTP/1.1\r\n":                              http.StatusMethodNotAllowed,
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, request+"Host: x\r\nContent-Length: 100\r\n\r\n{")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Errorf("%q: %v", request, err)
+			continue
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want || !resp.Close {
+			t.Errorf("%q: status %d, close %t; want %d and the connection closed", request, resp.StatusCode, resp.Close, want)
+		}
+	}
+}
+
 func TestLargeHeaderIsRefused(t *testing.T) {
 	w := start(t, options{})
 	r := w.do(ask{method: http.MethodGet, path: "/livez", header: map[string]string{"X-Large": strings.Repeat("a", 40<<10)}})

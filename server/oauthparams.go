@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -77,14 +76,12 @@ func (s *Server) readOAuthParams(w http.ResponseWriter, r *http.Request) (*oauth
 	return p, p.readCredentials(r)
 }
 
-// readOAuthBody reads the body within its limits of size and time.
+// readOAuthBody reads the body within its limit of size; that of time is set by
+// frame.
 func (s *Server) readOAuthBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	control := http.NewResponseController(w)
-	// A connection without deadlines (a test's recorder) has nobody to wait for.
-	_ = control.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOAuthBody))
 	if err == nil {
-		_ = control.SetReadDeadline(time.Time{}) // or the end of the connection would not be noticed
+		w.(*response).bodyRead()
 		return body, nil
 	}
 	refused := oauthInvalid("the body did not arrive")

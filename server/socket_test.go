@@ -73,11 +73,11 @@ func TestSocketAnswersInBothEnvelopes(t *testing.T) {
 	w := start(t, options{})
 	c := w.dial(w.token())
 	for send, want := range map[string]string{
-		strings.Replace(arcCall("task.info", "echo", `{"taskId":"t"}`), `"id":1`, `"id":-1.50`, 1):      `{"arc":"1.0","id":-1.50,"responseAgent":"arcd","targetAgent":"tester","result":null,"error":{"code":-42001,"message":"there is no such task","details":{"retryable":false,"taskId":"t"}}}`,
-		strings.Replace(rpcCall("task.info", "echo", `{"taskId":"t"}`), `"id":1`, `"id":"<\u00e9>"`, 1): `{"jsonrpc":"2.0","id":"<\u00e9>","error":{"code":-42001,"message":"there is no such task","data":{"retryable":false,"taskId":"t"}}}`,
-		`{"arc":`:                  `{"arc":"1.0","id":"error","responseAgent":"arcd","targetAgent":"unknown","result":null,"error":{"code":-32700,"message":"the body is not one JSON value in UTF-8","details":{"offset":7,"retryable":false}}}`,
-		`{"jsonrpc":"2.0","id":1}`: `{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"the envelope lacks method","data":{"field":"method","issue":"is required","protocolCode":-45002,"retryable":false}}}`,
-		`[{"jsonrpc":"2.0","id":1,"method":"foo"},{"jsonrpc":"2.0","method":"foo"}]`: `[{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"there is no method \"foo\"","data":{"method":"foo","retryable":false,"supportedMethods":["chat.end","chat.message","chat.start","rpc.discover","task.cancel","task.create","task.events","task.info","task.list","task.send"]}}}]`,
+		strings.Replace(arcCall("task.info", "echo", `{"taskId":"t"}`), `"id":1`, `"id":-1.50`, 1):      `{"arc":"1.0","id":-1.50,"responseAgent":"arcd","targetAgent":"tester","result":null,"error":{"code":-42001,"message":"there is no such task","details":{"reason":"task_not_found","retryable":false,"taskId":"t"}}}`,
+		strings.Replace(rpcCall("task.info", "echo", `{"taskId":"t"}`), `"id":1`, `"id":"<\u00e9>"`, 1): `{"jsonrpc":"2.0","id":"<\u00e9>","error":{"code":-42001,"message":"there is no such task","data":{"reason":"task_not_found","retryable":false,"taskId":"t"}}}`,
+		`{"arc":`:                  `{"arc":"1.0","id":"error","responseAgent":"arcd","targetAgent":"unknown","result":null,"error":{"code":-32700,"message":"the body is not one JSON value in UTF-8","details":{"offset":7,"reason":"parse_error","retryable":false}}}`,
+		`{"jsonrpc":"2.0","id":1}`: `{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"the envelope lacks method","data":{"field":"method","issue":"is required","protocolCode":-45002,"reason":"invalid_request","retryable":false}}}`,
+		`[{"jsonrpc":"2.0","id":1,"method":"foo"},{"jsonrpc":"2.0","method":"foo"}]`: `[{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"there is no method \"foo\"","data":{"method":"foo","reason":"method_not_found","retryable":false,"supportedMethods":["chat.end","chat.message","chat.start","rpc.discover","task.cancel","task.create","task.events","task.info","task.list","task.send"]}}}]`,
 	} {
 		c.say(send)
 		if got := c.hear(); got != want {

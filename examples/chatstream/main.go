@@ -1,7 +1,7 @@
 // Command chatstream talks to the demo agent stream and prints its answer as it
 // comes.
 //
-//	go run ./examples/chatstream -token "$(arcd dev token)" 30
+//	go run ./examples/chatstream -token "$(bin/arcd dev token)" 30
 package main
 
 import (

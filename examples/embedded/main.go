@@ -1,18 +1,19 @@
 // Command embedded is a server of its own: a Go program with an agent and a
-// rule for tokens, on the packages of arcd.
+// rule for tokens, on the packages of arcd. It prints a curl to try it with.
 //
-//	go run ./examples/embedded -issuer https://your-domain.okta.com/oauth2/default -audience api://default
+//	go run ./examples/embedded
 package main
 
 import (
 	"context"
-	"flag"
+	"fmt"
 	"log"
 	"net"
 	"os"
 	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
@@ -30,53 +31,54 @@ func shout(ctx context.Context, t *methods.Turn) error {
 	return t.Artifact(ctx, arc.Artifact{Name: "shout", Parts: []arc.Part{arc.TextPart(answer)}})
 }
 
-// tenants adds a rule to the standard validator: the token's tenant must be one
-// that we serve.
-type tenants struct {
+// onlyTeam adds a rule to the standard validator: it takes the tokens of one
+// team only.
+type onlyTeam struct {
 	auth.Validator
-	served map[string]bool
+	team string
 }
 
-func (v tenants) Validate(ctx context.Context, token string) (*auth.Principal, error) {
+func (v onlyTeam) Validate(ctx context.Context, token string) (*auth.Principal, error) {
 	p, err := v.Validator.Validate(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	if tenant, _ := p.Claims["tenant"].(string); !v.served[tenant] {
+	if err == nil && !strings.HasPrefix(p.Subject, v.team+"-") {
 		return nil, arc.Errorf(arc.CodeUnauthenticated, "the token is not valid").
 			With("reason", "policy").With("retryable", false)
 	}
-	return p, nil
+	return p, err
 }
 
 func main() {
-	issuer := flag.String("issuer", "", "issuer of the tokens")
-	audience := flag.String("audience", "", "audience of the tokens")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := serve(ctx, *issuer, *audience); err != nil {
+	if err := serve(ctx); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func serve(ctx context.Context, issuer, audience string) error {
+func serve(ctx context.Context) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	url := "http://" + listener.Addr().String()
 	db, err := sqlite.Open(ctx, sqlite.Config{File: "embedded.db"})
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	service, err := methods.New(methods.Config{
-		Store:  db,
-		Agents: map[string]methods.Agent{"shout": {Runner: methods.RunnerFunc(shout)}},
+		Store: db, Agents: map[string]methods.Agent{"shout": {Runner: methods.RunnerFunc(shout)}},
 	})
 	if err != nil {
 		return err
 	}
-	providers, err := auth.NewProviders(auth.Config{
-		Providers: []auth.Provider{{Name: "main", Issuer: issuer, Audience: []string{audience}}},
-		Revoked:   service.Revoked,
-	})
+	// Its own token service; an auth.Provider with an Issuer and an Audience
+	// trusts somebody else's.
+	issuer, err := auth.OpenIssuer(auth.IssuerConfig{URL: url, KeyFile: "embedded-keys.json", ClientsFile: "embedded-clients.json"})
+	if err != nil {
+		return err
+	}
+	providers, err := auth.NewProviders(auth.Config{Providers: []auth.Provider{issuer.Provider()}, Revoked: service.Revoked})
 	if err != nil {
 		return err
 	}
@@ -87,10 +89,14 @@ func serve(ctx context.Context, issuer, audience string) error {
 	running.Go(func() { _ = service.Run(background) })
 	running.Go(func() { providers.Run(background) })
 
-	listener, err := net.Listen("tcp", "127.0.0.1:8001")
+	token, err := issuer.Mint(auth.Claims{Subject: "red-1", ClientID: "red-1", Scopes: auth.Scopes})
 	if err != nil {
 		return err
 	}
-	validator := tenants{providers, map[string]bool{"acme": true}}
-	return server.New(server.Config{Service: service, Validator: validator, PublicURL: "http://127.0.0.1:8001"}).Serve(ctx, listener)
+	fmt.Printf("curl -sS %s/arc -H 'Authorization: Bearer %s' -d '%s'\n", url, token,
+		`{"jsonrpc":"2.0","id":1,"method":"chat.start","params":{"targetAgent":"shout","initialMessage":{"role":"user","parts":[{"type":"text","content":"hello"}]}}}`)
+	return server.New(server.Config{
+		Service: service, Validator: onlyTeam{providers, "red"}, Issuer: issuer, PublicURL: url,
+		Ready: func(context.Context) error { return providers.Ready() },
+	}).Serve(ctx, listener)
 }

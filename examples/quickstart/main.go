@@ -1,6 +1,6 @@
 // Command quickstart gives the demo agent echo a task and waits for its end.
 //
-//	go run ./examples/quickstart -token "$(arcd dev token)" "Hello"
+//	go run ./examples/quickstart -token "$(bin/arcd dev token)" "Hello"
 package main
 
 import (

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/arcd-io/arcd/auth"
@@ -58,6 +59,14 @@ func (c *clientAdd) Run(io *console) error {
 	// A client of the configuration would hide the one in the file.
 	if _, ok := l.Auth.Issuer.Clients[c.Name]; ok {
 		return fmt.Errorf("the configuration already has a client %s (auth.issuer.clients.%s)", c.Name, c.Name)
+	}
+	if c.Name == devClient {
+		io.note("note: \"arcd serve --dev\" has a client %s of its own, which hides this one", devClient)
+	}
+	for _, scope := range words(c.Scope) {
+		if !slices.Contains(auth.Scopes, scope) {
+			io.note("note: %s is none of ARC's scopes (%s)", scope, strings.Join(auth.Scopes, ", "))
+		}
 	}
 	client := auth.Client{Scopes: words(c.Scope), Agents: words(c.Agent), Audience: c.Audience}
 	secret, err := auth.AddClient(l.Auth.Issuer.ClientsFile, c.Name, client)

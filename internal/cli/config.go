@@ -84,7 +84,7 @@ type providerConfig struct {
 
 // issuerConfig is arcd's own token service: the provider named arcd.
 type issuerConfig struct {
-	Enabled     bool                    `koanf:"enabled" help:"issue tokens at /oauth/token; default: true once there is a client"`
+	Enabled     bool                    `koanf:"enabled" help:"issue tokens at /oauth/token; default: true once there is a client or a provider"`
 	Audience    []string                `koanf:"audience" help:"audiences that tokens may be issued for, first is the default; default: public_url, with and without /arc"`
 	KeyFile     string                  `koanf:"key_file" help:"signing keys, made on first start with mode 0600"`
 	ClientsFile string                  `koanf:"clients_file" help:"clients added by arcd client add"`

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +79,11 @@ func (c *checker) checkListen() {
 	}
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		c.problem("tls", "needs both tls.cert and tls.key")
+	}
+	for key, file := range map[string]string{"tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key} {
+		if _, err := os.Stat(file); file != "" && err != nil {
+			c.problem(key, "%w", err)
+		}
 	}
 	if c.PublicURL != "" {
 		if err := checkURL(c.PublicURL); err != nil {
@@ -226,6 +232,7 @@ func (a agentConfig) demoKind(id string) string {
 // package methods, which has their table.
 func (c *checker) checkScopes(key string, scopes map[string][]string) {
 	for _, method := range slices.Sorted(maps.Keys(scopes)) {
+		c.oneOf(key, method, methods.Names()...)
 		if slices.ContainsFunc(scopes[method], func(s string) bool { return s == "" || strings.ContainsAny(s, " \"\\") }) {
 			c.problem(key+"."+method, "a scope is a word without spaces and quotes (RFC 6749, 3.3)")
 		}

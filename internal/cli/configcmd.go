@@ -37,6 +37,9 @@ func (c *configCheck) Run(io *console) error {
 	if err := l.closed(); err != nil {
 		io.note("note: %v", err)
 	}
+	if len(l.Agents) == 0 {
+		io.note("note: no agents are named, so there is nobody to call; try agents: {echo: {kind: demo}}")
+	}
 	return io.print("the configuration is good", map[string]any{"ok": true})
 }
 

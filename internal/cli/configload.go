@@ -110,8 +110,8 @@ func (l *loaded) add(merged *koanf.Koanf, layer layer) error {
 	return merged.Load(mapProvider(settled), nil)
 }
 
-// decideIssuer fills in the default of auth.issuer.enabled: on as soon as
-// somebody could get a token, so that "arcd client add" is all it takes.
+// decideIssuer fills in the default of auth.issuer.enabled: on, unless nobody
+// could call then: a server that nobody set up has to say so at its start.
 func (l *loaded) decideIssuer() {
 	const key = "auth.issuer.enabled"
 	if l.set(key) {
@@ -119,7 +119,7 @@ func (l *loaded) decideIssuer() {
 	}
 	i := &l.Auth.Issuer
 	_, err := os.Stat(i.ClientsFile)
-	if len(i.Clients) > 0 || err == nil {
+	if len(i.Clients) > 0 || len(l.Auth.Providers) > 0 || err == nil {
 		i.Enabled = true
 	}
 }

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"reflect"
@@ -64,6 +66,14 @@ func (c *console) table(rows [][]string) error {
 // note writes a line for people to stderr.
 func (c *console) note(format string, args ...any) {
 	fmt.Fprintf(c.stderr, format+"\n", args...)
+}
+
+// noteNewFile says that a key file is about to be made: a server that uses
+// another one takes no token of it.
+func (c *console) noteNewFile(file string) {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		c.note("note: making the new key file %s; only a server that uses this file takes its tokens", file)
+	}
 }
 
 // sortedKeys gives the keys of a map with text keys, sorted.

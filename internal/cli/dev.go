@@ -51,15 +51,20 @@ func (a *app) greet(io *console) error {
 	if err != nil {
 		return fmt.Errorf("minting the dev token: %w", err)
 	}
-	io.note("%s", greeting(a.settings.baseURL(), token, a.settings.devSecret))
+	io.note("%s", greeting(a.settings.baseURL(), token, a.settings.devSecret, a.settings.TLS.Cert))
 	return nil
 }
 
 // greeting is the text of greet. Each command stands on a line of its own and
-// needs nothing from the lines before it.
-func greeting(url, token, secret string) string {
+// needs nothing from the lines before it. A certificate that no authority signed
+// is named to curl.
+func greeting(url, token, secret, cert string) string {
+	program := "curl -sS"
+	if cert != "" {
+		program += " --cacert '" + cert + "'"
+	}
 	curl := func(body string) string {
-		return fmt.Sprintf(`curl -sS %s/arc -H 'Content-Type: application/arc+json' -H 'Authorization: Bearer %s' -d %s`, url, token, body)
+		return fmt.Sprintf(program+` %s/arc -H 'Content-Type: application/arc+json' -H 'Authorization: Bearer %s' -d %s`, url, token, body)
 	}
 	call := func(id int, method, params string) string {
 		return fmt.Sprintf(`{"arc":"1.0","id":%d,"method":"%s","requestAgent":"dev","targetAgent":"echo","params":%s}`, id, method, params)
@@ -70,12 +75,12 @@ func greeting(url, token, secret string) string {
 
 	var b strings.Builder
 	fmt.Fprintf(&b, "\narcd serves %s/arc with the demo agents %s.\n", url, strings.Join(methods.DemoKinds(), ", "))
-	fmt.Fprintf(&b, "Not for production: this text holds a token that is valid for %.0f hours.\n", devTokenTTL.Hours())
+	fmt.Fprintf(&b, "Not for production: this text holds a secret, and a token that is valid for %.0f hours.\n", devTokenTTL.Hours())
 	fmt.Fprintf(&b, "\nGive the agent echo a task:\n\n%s\n", curl("'"+create+"'"))
 	fmt.Fprintf(&b, "\nRead the newest task, with its artifact:\n\n%s\n", curl("'"+info+"'"))
 	if secret != "" {
 		fmt.Fprintf(&b, "\nGet a token as a machine would:\n\n")
-		fmt.Fprintf(&b, "curl -sS %s/oauth/token -u %s:%s -d grant_type=client_credentials\n", url, devClient, secret)
+		fmt.Fprintf(&b, program+" %s/oauth/token -u %s:%s -d grant_type=client_credentials\n", url, devClient, secret)
 	}
 	return b.String()
 }

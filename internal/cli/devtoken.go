@@ -19,7 +19,7 @@ type devCommand struct {
 type devToken struct {
 	configFlags
 	Scope     []string      `placeholder:"SCOPE" help:"Scope of the token; several with commas or by repeating. Default: all that callers need."`
-	TTL       time.Duration `name:"ttl" default:"1h" help:"How long it is valid. Negative: it has already expired."`
+	TTL       time.Duration `name:"ttl" default:"1h" help:"How long it is valid. Negative: it has already expired, for good once past the leeway of 30 s: -60s."`
 	Agent     []string      `placeholder:"ID" help:"Agent that it may send as; several are possible."`
 	Audience  []string      `placeholder:"TEXT" help:"Its audience. Default: the token service's."`
 	Subject   string        `name:"sub" default:"dev" help:"Its subject and client id."`
@@ -41,6 +41,7 @@ func (d *devToken) Run(io *console) error {
 	if err != nil {
 		return err
 	}
+	io.noteNewFile(l.Auth.Issuer.KeyFile)
 	issuer, err := auth.OpenIssuer(issuerSettings(l))
 	if err != nil {
 		return fmt.Errorf("opening the token service: %w", err)

@@ -27,6 +27,7 @@ func (k *keysRotate) Run(io *console) error {
 	if k.KeyFile != "" {
 		file = k.KeyFile
 	}
+	io.noteNewFile(file)
 	if err := auth.RotateKeys(file); err != nil {
 		return fmt.Errorf("rotating the keys in %s: %w", file, err)
 	}

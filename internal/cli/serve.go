@@ -79,6 +79,9 @@ func (c *serveCommand) Run(ctx context.Context, io *console) error {
 	defer stop()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
 	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w; stop what serves there, or choose another with --listen (port 0 takes a free one)", err)
+		}
 		return fmt.Errorf("listening on %s: %w", settings.Listen, err)
 	}
 	defer listener.Close()
@@ -227,6 +230,12 @@ func (a *app) serve(ctx context.Context, listener net.Listener) error {
 		running.Go(func() { a.providers.Run(background) })
 	}
 
+	if a.providers == nil {
+		a.log.Warn().Str("event", "insecure").Msg("no authentication: every call is taken, with all scopes")
+	}
+	if a.settings.InsecureHTTP {
+		a.log.Warn().Str("event", "insecure").Msg("plain http: tokens can be read on the way")
+	}
 	a.log.Info().Str("event", "serving").Str("addr", listener.Addr().String()).
 		Str("url", a.settings.baseURL()).Str("version", version()).Msg("serving")
 	err := a.server.Serve(serving, listener)

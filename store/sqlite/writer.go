@@ -15,7 +15,9 @@ import (
 const (
 	// maxBatch is the most jobs that share a transaction.
 	maxBatch = 256
-	// minShare is
+	// minShare is how many jobs a transaction takes in any case, if they are
+	// there; of a longer queue it takes half, so that the callers of the one are
+	// answered while the next is written.
 	minShare = 16
 	// queueLength is how many jobs may wait; those beyond wait in their caller.
 	queueLength = 1024
