@@ -46,6 +46,16 @@ func (p Part) AppendJSON(b []byte) ([]byte, error) {
 }
 
 // AppendJSON appends the data as JSON.
+func (d StreamDone) AppendJSON(b []byte) ([]byte, error) {
+	b = appendText(append(b, `{"status":`...), d.Status)
+	b = strconv.AppendBool(append(b, `,"done":`...), d.Done)
+	b = appendMember(b, "chatId", d.ChatID)
+	b = appendMember(b, "taskId", d.TaskID)
+	b = appendMember(b, "requestId", d.RequestID)
+	return append(b, '}'), nil
+}
+
+// AppendJSON appends the data as JSON.
 func (d EventData) AppendJSON(b []byte) ([]byte, error) {
 	b = appendText(append(b, `{"status":`...), d.Status)
 	b = appendText(append(b, `,"message":`...), d.Message)

@@ -150,7 +150,6 @@ func (s *Service) EndChat(ctx context.Context, c *rpc.Call, p arc.EndChatParams)
 	if err != nil {
 		return nil, err
 	}
-	th.rec.Answer = nil
 	return th.chatResult(), nil
 }
 
@@ -247,7 +246,7 @@ func (th *thread) chatResult() *chatResult {
 		ID: th.chatID(), Status: arc.ChatStatus(th.Status), Participants: []string{th.From, th.Agent},
 		CreatedAt: arc.At(th.Created), UpdatedAt: arc.At(th.Updated), Reason: th.rec.Reason,
 		Metadata: th.rec.Metadata,
-	}, Message: th.rec.Answer}
+	}, Message: th.answer}
 	if !th.Ended.IsZero() {
 		v.ClosedAt = arc.At(th.Ended)
 	}
@@ -407,11 +406,9 @@ func (s *Service) finishChat(ctx context.Context, w *work, err error) {
 	now := s.now()
 	if len(w.parts) > 0 {
 		body := storedMessage(&arc.Message{Role: arc.RoleAgent, Parts: w.parts, AgentID: w.agent.id}, now)
-		w.chat.rec.Answer = body
+		w.chat.answer = body
 		w.chat.rec.Messages++
 		b.item(store.MessageItem, body)
-	} else {
-		w.chat.rec.Answer = nil
 	}
 	w.chat.endTurn(&b.change, now, s.cfg.ChatIdle, w.failed)
 	end := b.events[len(b.events)-1]

@@ -78,7 +78,7 @@ func sameRequest(key *store.Key, replay *store.ReplayError) error {
 }
 
 // replayTask answers a repeated task.create with the task that the first made.
-func (s *Service) replayTask(ctx context.Context, c *rpc.Call, replay *store.ReplayError) (*taskResult, error) {
+func (s *Service) replayTask(ctx context.Context, c *rpc.Call, replay *store.ReplayError) (any, error) {
 	t, err := s.store.Thread(ctx, replay.Thread)
 	if err != nil {
 		return nil, taskNotFound(replay.Thread)
@@ -88,5 +88,5 @@ func (s *Service) replayTask(ctx context.Context, c *rpc.Call, replay *store.Rep
 		return nil, err
 	}
 	c.Replayed = true
-	return &taskResult{Type: "task", Task: th.created()}, nil
+	return th.created(), nil
 }

@@ -283,7 +283,9 @@ func (o *chatWriter) write(ctx context.Context, evs []arc.Event) bool {
 // end closes the stream: a failure before anything went out is the call's own.
 func (o *chatWriter) end(ctx context.Context, ev arc.Event) {
 	var end arc.TurnEnd
-	_ = jsonv2.Unmarshal(ev.Data, &end) // our own encoding
+	if len(ev.Data) > len("{}") { // our own encoding
+		_ = jsonv2.Unmarshal(ev.Data, &end)
+	}
 	status := arc.ChatActive
 	if e := end.Error; e != nil {
 		if !o.started && !o.resumed {

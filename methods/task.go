@@ -37,7 +37,7 @@ type taskResult struct {
 // same task; with dryRun everything is checked and nothing is made.
 //
 // Errors: -41001, -32602, -42010 (priority), -42011 (deadline already past).
-func (s *Service) CreateTask(ctx context.Context, c *rpc.Call, p arc.CreateTaskParams) (*taskResult, error) {
+func (s *Service) CreateTask(ctx context.Context, c *rpc.Call, p arc.CreateTaskParams) (any, error) {
 	a, err := s.target(c)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (s *Service) CreateTask(ctx context.Context, c *rpc.Call, p arc.CreateTaskP
 	if err != nil {
 		return nil, err
 	}
-	return &taskResult{Type: "task", Task: th.created()}, nil
+	return th.created(), nil
 }
 
 // newTask makes the thread of a new task and its first events.
@@ -346,9 +346,22 @@ func (th *thread) view() *taskView {
 	return v
 }
 
-// created gives the task as task.create answers it: the specification's minimum.
-func (th *thread) created() *taskView {
-	return &taskView{Task: arc.Task{
-		ID: th.ID, Status: arc.TaskSubmitted, CreatedAt: arc.At(th.Created), UpdatedAt: arc.At(th.Created),
-	}}
+// createdTask is the result of task.create: an arc.TaskResult with the
+// specification's minimum, encoded without reflection.
+type createdTask struct {
+	id string
+	at arc.Time
 }
+
+func (th *thread) created() createdTask { return createdTask{th.ID, arc.At(th.Created)} }
+
+// AppendJSON appends the result as JSON. Ids of tasks need no escapes.
+func (c createdTask) AppendJSON(b []byte) ([]byte, error) {
+	at := c.at.String()
+	b = append(append(b, `{"type":"task","task":{"taskId":"`...), c.id...)
+	b = append(append(b, `","status":"SUBMITTED","createdAt":"`...), at...)
+	return append(append(append(b, `","updatedAt":"`...), at...), `"}}`...), nil
+}
+
+// MarshalJSON gives the result as JSON.
+func (c createdTask) MarshalJSON() ([]byte, error) { return c.AppendJSON(nil) }

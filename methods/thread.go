@@ -40,13 +40,13 @@ type record struct {
 	Progress  *arc.Progress   `json:"progress,omitempty"`
 	TurnSeq   int64           `json:"turnSeq,omitempty"`  // of a chat: number of the event that opened the last turn
 	TurnHash  []byte          `json:"turnHash,omitempty"` // digest of the message that it answers
-	Answer    json.RawMessage `json:"answer,omitzero"`    // of a chat: the agent's last message
 }
 
 // thread is a store.Thread with its Body decoded.
 type thread struct {
 	store.Thread
-	rec record
+	rec    record
+	answer json.RawMessage // of a chat whose turn has just ended: what the agent said
 }
 
 func decode(t store.Thread) (*thread, error) {

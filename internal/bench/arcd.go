@@ -24,7 +24,7 @@ import (
 // with three agents: queue takes tasks and never begins them, echo completes
 // them, chat answers in chunks.
 func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error) {
-	debug.SetGCPercent(300) // as arcd serve does
+	debug.SetGCPercent(400) // as arcd serve does
 	logFile, err := os.Create(filepath.Join(dir, "arcd.log"))
 	if err != nil {
 		return served{}, err

@@ -57,7 +57,7 @@ func (c *serveCommand) flags() map[string]string {
 // gcPercent trades memory for time: what lives long is small beside what each
 // call makes, and at Go's default of 100 collecting took a tenth of the
 // processor under load. The environment variable GOGC overrides it.
-const gcPercent = 300
+const gcPercent = 400
 
 // Run serves until ctx ends or the process gets SIGINT or SIGTERM, then drains
 // and gives nil. A second signal ends the process at once.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
@@ -26,14 +25,11 @@ type commitJob struct {
 	outcome chan error
 }
 
-// outcomes keeps channels for reuse; each is empty.
-var outcomes = sync.Pool{New: func() any { return make(chan error, 1) }}
-
 func newCommitJob(c *store.Change) *commitJob {
 	j := &commitJob{
 		thread: c.Thread, items: c.Items, key: c.Key,
 		packedEvents: packEvents(c.Events), packedItems: packItems(c.Items),
-		outcome: outcomes.Get().(chan error),
+		outcome: make(chan error, 1),
 	}
 	j.thread.Created, j.thread.Updated = cut(c.Thread.Created), cut(c.Thread.Updated)
 	j.thread.Ended, j.thread.Due = cut(c.Thread.Ended), cut(c.Thread.Due)
@@ -51,13 +47,11 @@ func newCommitJob(c *store.Change) *commitJob {
 func (s *engine) Commit(ctx context.Context, c store.Change) (store.Thread, error) {
 	j := newCommitJob(&c)
 	if err := s.w.do(ctx, j); err != nil {
-		outcomes.Put(j.outcome)
 		return store.Thread{}, err
 	}
 	// From here the outcome is waited for whatever becomes of ctx: it takes one
 	// flush, and a caller that left could not know whether the change was made.
 	err := <-j.outcome
-	outcomes.Put(j.outcome)
 	if err != nil {
 		return store.Thread{}, err
 	}

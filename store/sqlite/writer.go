@@ -15,10 +15,6 @@ import (
 const (
 	// maxBatch is the most jobs that share a transaction.
 	maxBatch = 256
-	// minShare is how many jobs a transaction takes in any case, if they are
-	// there; of a longer queue it takes half, so that the callers of the one are
-	// answered while the next is written.
-	minShare = 16
 	// queueLength is how many jobs may wait; those beyond wait in their caller.
 	queueLength = 1024
 )
@@ -86,14 +82,13 @@ func (w *writer) run() {
 // batch is smaller than the last one, it lets them run first. That is a yield,
 // not a wait: with nothing else to run it returns at once.
 func (w *writer) collect(jobs []job, last int) []job {
-	most := min(max(minShare, (len(w.queue)+1)/2), maxBatch)
 	for yields := 0; ; {
 		select {
 		case j, ok := <-w.queue:
 			if !ok {
 				return jobs
 			}
-			if jobs = append(jobs, j); len(jobs) >= most {
+			if jobs = append(jobs, j); len(jobs) == maxBatch {
 				return jobs
 			}
 		default:
