@@ -93,7 +93,7 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("curl -sS %s/arc -H 'Authorization: Bearer %s' -d '%s'\n", url, token,
+	fmt.Printf("curl -sS %s/arc -H 'Content-Type: application/json' -H 'Authorization: Bearer %s' -d '%s'\n", url, token,
 		`{"jsonrpc":"2.0","id":1,"method":"chat.start","params":{"targetAgent":"shout","initialMessage":{"role":"user","parts":[{"type":"text","content":"hello"}]}}}`)
 	return server.New(server.Config{
 		Service: service, Validator: onlyTeam{providers, "red"}, Issuer: issuer, PublicURL: url,
