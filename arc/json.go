@@ -47,10 +47,15 @@ func (p Part) AppendJSON(b []byte) ([]byte, error) {
 
 // AppendJSON appends the data as JSON.
 func (d StreamDone) AppendJSON(b []byte) ([]byte, error) {
-	b = appendText(append(b, `{"status":`...), d.Status)
+	b = append(b, '{')
+	if d.ChatID != "" {
+		b = append(appendText(append(b, `"chatId":`...), d.ChatID), ',')
+	}
+	if d.TaskID != "" {
+		b = append(appendText(append(b, `"taskId":`...), d.TaskID), ',')
+	}
+	b = appendText(append(b, `"status":`...), d.Status)
 	b = strconv.AppendBool(append(b, `,"done":`...), d.Done)
-	b = appendMember(b, "chatId", d.ChatID)
-	b = appendMember(b, "taskId", d.TaskID)
 	b = appendMember(b, "requestId", d.RequestID)
 	return append(b, '}'), nil
 }

@@ -33,6 +33,17 @@ func TestAppendJSONReadsBack(t *testing.T) {
 	if diff := cmp.Diff(message, gotMessage); diff != "" {
 		t.Errorf("message (-want +got):\n%s", diff)
 	}
+	for _, want := range []arc.StreamDone{
+		{ChatID: "c", Status: "ACTIVE", Done: true, RequestID: "r"}, {TaskID: "t", Status: "FAILED", Done: true}, {},
+	} {
+		b, err := want.AppendJSON(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slow, _ := json.Marshal(want); string(slow) != string(b) {
+			t.Errorf("AppendJSON = %s, encoding/json %s", b, slow)
+		}
+	}
 	data := arc.EventData{
 		Status: "WORKING", Message: "m", Priority: arc.PriorityHigh, AssignedAgent: "a",
 		CreatedAt: at, StartedAt: at, PausedAt: at, ResumedAt: at, CompletedAt: at, FailedAt: at, CanceledAt: at, ChangedAt: at,
