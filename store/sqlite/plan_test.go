@@ -9,7 +9,8 @@ import (
 )
 
 // TestPlans looks at how SQLite finds the rows of a page: along an index, in its
-// order, from the row after the last page on.
+// order, from the row after the last page on. Only rows of one millisecond may
+// have to be sorted.
 func TestPlans(t *testing.T) {
 	s := openIn(t, t.TempDir(), 0)
 	defer closeIt(t, s)
@@ -27,8 +28,8 @@ func TestPlans(t *testing.T) {
 		want string
 	}{
 		"first page": {page, "USING INDEX thread_list (owner=?)"},
-		"next page":  {next, "USING INDEX thread_list (owner=? AND (created,id)<(?,?))"},
-		"filtered":   {filtered, "USING INDEX thread_list (owner=? AND (created,id)<(?,?))"},
+		"next page":  {next, "USING INDEX thread_list (owner=? AND created<?)"},
+		"filtered":   {filtered, "USING INDEX thread_list (owner=? AND created<?)"},
 		"time span":  {span, "USING INDEX thread_list (owner=? AND created>? AND created<?)"},
 		"trace":      {traced, "USING INDEX thread_trace (owner=? AND trace=? AND (created,id)<(?,?))"},
 	} {
@@ -36,8 +37,9 @@ func TestPlans(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(plan, tc.want) || strings.Contains(plan, "TEMP B-TREE") {
-			t.Errorf("%s: %s\nwant %s and no sorting", name, plan, tc.want)
+		whole := strings.ReplaceAll(plan, "TEMP B-TREE FOR LAST TERM", "")
+		if !strings.Contains(plan, tc.want) || strings.Contains(whole, "TEMP B-TREE") {
+			t.Errorf("%s: %s\nwant %s and no sorting of the whole", name, plan, tc.want)
 		}
 	}
 }
