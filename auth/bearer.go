@@ -61,17 +61,19 @@ func badHeader(cause error) *arc.Error {
 // digits and -._~+/ , then any number of equals signs.
 func isToken68(s string) bool {
 	s = strings.TrimRight(s, "=")
-	if s == "" {
-		return false
-	}
 	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '-' || c == '.' || c == '_' || c == '~' || c == '+' || c == '/':
-		default:
+		if !token68[s[i]] {
 			return false
 		}
 	}
-	return true
+	return s != ""
 }
+
+// token68 holds the characters of a b64token: every call's whole token is
+// compared with it.
+var token68 = func() (set [256]bool) {
+	for _, c := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/" {
+		set[c] = true
+	}
+	return set
+}()

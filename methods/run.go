@@ -115,6 +115,7 @@ func (s *Service) claim(ctx context.Context, a *agent, slots chan struct{}) bool
 	var failed atomic.Bool
 	for _, t := range ready {
 		w := s.newWork(t.ID, a)
+		w.inbox = make(chan delivery, inboxLength)
 		if w.begin() != nil {
 			w.cancel(errDraining)
 			failed.Store(true)

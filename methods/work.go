@@ -23,7 +23,7 @@ const (
 	flushAfter  = 50 * time.Millisecond
 	flushBytes  = 4 << 10
 	maxAnswer   = 8 << 20 // bytes of one answer
-	inboxLength = 64
+	inboxLength = 16
 )
 
 // work is a turn in progress: it collects what the runner says and stores it.
@@ -39,7 +39,7 @@ type work struct {
 	lease  string
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	inbox  chan delivery
+	inbox  chan delivery // nil in a chat, whose messages are turns of their own
 	given  atomic.Int64  // number of the last item that the runner got as history
 	done   chan struct{} // closed when the turn is over and stored
 	tail   *tail         // nil in a task
@@ -63,7 +63,7 @@ type work struct {
 
 // newWork makes work on a thread; it does nothing before begin.
 func (s *Service) newWork(id string, a *agent) *work {
-	w := &work{s: s, id: id, agent: a, lease: rand.Text(), inbox: make(chan delivery, inboxLength), done: make(chan struct{})}
+	w := &work{s: s, id: id, agent: a, lease: rand.Text(), done: make(chan struct{})}
 	w.ctx, w.cancel = context.WithCancelCause(s.background)
 	return w
 }
