@@ -112,9 +112,9 @@ func (s *Service) SendChat(ctx context.Context, c *rpc.Call, p arc.SendChatParam
 	if th.rec.Lease != "" {
 		return nil, turnInProgress(th.chatID())
 	}
-	if th.Items >= maxItems {
+	if th.full() {
 		return nil, arc.Errorf(arc.CodeChatOverflow, "the chat holds as many messages as it may").
-			With("chatId", th.chatID()).With("max_items", maxItems).With("retryable", false)
+			With("chatId", th.chatID()).With("max_items", maxItems).With("max_bytes", maxBytes).With("retryable", false)
 	}
 	a, ok := s.agents[th.Agent]
 	if !ok {

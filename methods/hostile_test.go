@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -438,4 +439,73 @@ func TestARunnerThatEndsItsGoroutineFails(t *testing.T) {
 		_, err := w.call(alice(), "chat.start", "vanish", m{"initialMessage": text("x")})
 		wantCode(t, err, arc.CodeInternal)
 	}
+}
+
+// What a runner makes may be anything; it must not end the process.
+func TestOddThingsOfRunners(t *testing.T) {
+	const broken = "caf\xc3"
+	odd := map[string]methods.RunnerFunc{
+		"progress": func(ctx context.Context, t *methods.Turn) error { return t.Progress(ctx, 1, broken) },
+		"error": func(context.Context, *methods.Turn) error {
+			return arc.Errorf(arc.CodeTaskFailed, "upstream: %s", broken)
+		},
+		"details": func(context.Context, *methods.Turn) error {
+			return arc.Errorf(arc.CodeTaskFailed, "no").With("cause", errors.New("x")).With("f", func() {})
+		},
+		"question": func(ctx context.Context, t *methods.Turn) error {
+			return t.NeedInput(ctx, arc.Message{Parts: []arc.Part{{Type: arc.PartData, Content: []byte(`{bad`)}}})
+		},
+	}
+	agents := map[string]methods.Agent{}
+	for id, run := range odd {
+		agents[id] = methods.Agent{Runner: run}
+	}
+	w := start(t, methods.Config{Agents: agents})
+	for id, want := range map[string]arc.TaskStatus{
+		"progress": arc.TaskCompleted, "error": arc.TaskFailed, "details": arc.TaskFailed, "question": arc.TaskFailed,
+	} {
+		w.until(w.create(id, "x"), want)
+	}
+	for _, id := range []string{"error", "details"} {
+		_, err := w.call(alice(), "chat.start", id, m{"initialMessage": text("x")})
+		wantCode(t, err, arc.CodeTaskFailed)
+	}
+}
+
+// A question is asked once, although an answer to an earlier one came while the
+// task ran.
+func TestAQuestionAfterReceiveIsAskedOnce(t *testing.T) {
+	ready := make(chan struct{}, 1)
+	runs := make(chan int, 10)
+	asks := methods.RunnerFunc(func(ctx context.Context, t *methods.Turn) error {
+		runs <- len(t.History)
+		if len(t.History) > 2 {
+			return nil
+		}
+		ready <- struct{}{}
+		if _, err := t.Receive(ctx); err != nil {
+			return err
+		}
+		return t.NeedInput(ctx, arc.Text(arc.RoleAgent, "and then?"))
+	})
+	w := start(t, methods.Config{Agents: map[string]methods.Agent{"asks": {Runner: asks}}})
+	id := w.create("asks", "x")
+	<-ready
+	w.must(alice(), "task.send", "", m{"taskId": id, "message": text("first")})
+	if task := w.until(id, arc.TaskInputRequired); len(task.Messages) != 3 || len(runs) != 1 {
+		t.Errorf("%d messages after %d runs, want 3 after 1", len(task.Messages), len(runs))
+	}
+	w.must(alice(), "task.send", "", m{"taskId": id, "message": text("second")})
+	w.until(id, arc.TaskCompleted)
+}
+
+func TestATaskHoldsSoManyBytes(t *testing.T) {
+	w := start(t, methods.Config{})
+	id := w.create("idle", "x")
+	large := text(strings.Repeat("x", 9<<20))
+	for range 2 {
+		w.must(alice(), "task.send", "", m{"taskId": id, "message": large})
+	}
+	_, err := w.call(alice(), "task.send", "", m{"taskId": id, "message": text("x")})
+	wantCode(t, err, arc.CodeTooLarge)
 }

@@ -160,7 +160,6 @@ func (s *Service) start(ctx context.Context, w *work) (*thread, error) {
 		if th.rec.Attempt++; th.rec.Attempt > 1 {
 			th.rec.Progress = nil // that was the attempt before
 		}
-		th.rec.Seen = th.rec.Inputs
 		ch := &change{}
 		if th.status() == arc.TaskSubmitted {
 			th.Status = string(arc.TaskWorking)
@@ -249,7 +248,7 @@ func (s *Service) finishTask(ctx context.Context, w *work, outcome error) error 
 		if len(parts) > 0 {
 			th.say(ch, arc.Message{Role: arc.RoleAgent, Parts: parts}, now)
 		}
-		end := s.outcome(th, outcome, now)
+		end := s.outcome(th, w, outcome, now)
 		ch.events = append(ch.events, end.events...)
 		ch.items = append(ch.items, end.items...)
 		return ch, nil
@@ -269,7 +268,7 @@ func (th *thread) say(ch *change, m arc.Message, now time.Time) {
 }
 
 // outcome moves a task to where the end of its turn leads.
-func (s *Service) outcome(th *thread, err error, now time.Time) *change {
+func (s *Service) outcome(th *thread, w *work, err error, now time.Time) *change {
 	question, asks := errors.AsType[*inputError](err)
 	retry, retries := errors.AsType[*retryError](err)
 	unsaved, again := errors.AsType[*unsavedError](err)
@@ -280,7 +279,7 @@ func (s *Service) outcome(th *thread, err error, now time.Time) *change {
 			ArtifactCount: len(th.rec.Artifacts), MessageCount: th.rec.Messages,
 		})
 	case asks:
-		return th.pause(question.question, now)
+		return th.pause(question.question, int(w.given.Load()), now)
 	case errors.Is(err, errDraining), errors.Is(err, errLost):
 		th.rec.Attempt-- // it is not the task's fault
 		return th.requeue(now, time.Time{}, "the server is stopping")
@@ -300,14 +299,15 @@ func (s *Service) outcome(th *thread, err error, now time.Time) *change {
 	return th.fail(now, agentError(err))
 }
 
-// pause has the task wait for its caller, unless that has already answered.
-func (th *thread) pause(question arc.Message, now time.Time) *change {
+// pause has the task wait for its caller, unless that has already said more than
+// the items that the runner was given.
+func (th *thread) pause(question arc.Message, given int, now time.Time) *change {
 	ch := &change{}
 	th.say(ch, question, now)
 	th.rec.Lease, th.rec.LeaseEnd = "", 0
 	th.rec.Attempt = 0 // attempts count from one answer to the next
 	th.rec.Made = len(th.rec.Artifacts)
-	if th.rec.Inputs > th.rec.Seen {
+	if th.rec.LastInput > given {
 		th.Ready = true
 		return ch
 	}
@@ -348,7 +348,7 @@ func (th *thread) fail(now time.Time, e *arc.TaskError) *change {
 // agentError is what the caller may read of a runner's error.
 func agentError(err error) *arc.TaskError {
 	if e, ok := errors.AsType[*arc.Error](err); ok {
-		return &arc.TaskError{Code: e.Code, Message: e.Message, Reason: e.Reason()}
+		return &arc.TaskError{Code: e.Code, Message: valid(e.Message), Reason: valid(e.Reason())}
 	}
 	return &arc.TaskError{Code: arc.CodeTaskFailed, Message: "the agent failed", Reason: "agent_error"}
 }

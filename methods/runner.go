@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -116,7 +117,7 @@ func (t *Turn) Progress(ctx context.Context, percent int, note string) error {
 	if t.Task == nil {
 		return ctx.Err()
 	}
-	return t.w.progress(ctx, arc.Progress{Percent: min(max(percent, 0), 100), Note: note})
+	return t.w.progress(ctx, arc.Progress{Percent: min(max(percent, 0), 100), Note: valid(note)})
 }
 
 // Receive waits for the next message that the caller sends while the turn runs.
@@ -140,6 +141,11 @@ func (t *Turn) NeedInput(ctx context.Context, question arc.Message) error {
 	if err := checkMessage("question", &question, arc.CodeInternal); err != nil {
 		return err
 	}
+	for i := range question.Parts {
+		if err := checkOwnPart(&question.Parts[i]); err != nil {
+			return err
+		}
+	}
 	return &inputError{question}
 }
 
@@ -158,6 +164,9 @@ type retryError struct {
 
 func (e *retryError) Error() string { return "methods: to be retried: " + e.err.Error() }
 func (e *retryError) Unwrap() error { return e.err }
+
+// valid gives a runner's text as the JSON of a store can hold it.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // checkOwnPart checks a part that a runner made.
 func checkOwnPart(p *arc.Part) error {

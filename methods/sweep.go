@@ -94,6 +94,7 @@ func (s *Service) settle(ctx context.Context, t store.Thread) error {
 		return s.settleChat(ctx, t.ID)
 	}
 	expired := false
+	w := s.work(t.ID) // that of the lease; after the commit it may be another
 	_, err := s.edit(ctx, t.ID, func(th *thread) (*change, error) {
 		now := s.now()
 		expired = false
@@ -114,8 +115,8 @@ func (s *Service) settle(ctx context.Context, t store.Thread) error {
 		expired = true
 		return th.requeue(now, time.Time{}, "the process that worked on it is gone"), nil
 	})
-	if expired && err == nil {
-		s.interrupt(t.ID, errLost)
+	if expired && err == nil && w != nil {
+		w.cancel(errLost)
 	}
 	return err
 }

@@ -110,9 +110,8 @@ func (t *tail) detach() {
 	}
 	t.timer = time.AfterFunc(t.grace, func() {
 		t.mu.Lock()
-		left := t.readers == 0 && !t.over
-		t.mu.Unlock()
-		if left {
+		defer t.mu.Unlock()
+		if t.readers == 0 && !t.over {
 			t.gone()
 		}
 	})

@@ -14,8 +14,14 @@ import (
 	"github.com/arcd-io/arcd/store"
 )
 
-// maxItems bounds the messages and artifacts of one task or chat.
-const maxItems = 10_000
+// maxItems and maxBytes bound the messages and artifacts of one task or chat:
+// who holds as many takes no more messages.
+const (
+	maxItems = 10_000
+	maxBytes = 16 << 20
+)
+
+func (th *thread) full() bool { return th.Items >= maxItems || th.rec.Bytes >= maxBytes }
 
 // taskView is an arc.Task whose messages and artifacts are still encoded as the
 // store keeps them.
@@ -92,7 +98,7 @@ func newTask(c *rpc.Call, agent string, p arc.CreateTaskParams, now time.Time) (
 			Status: string(arc.TaskSubmitted), Priority: p.Priority,
 			Created: now, Updated: now, Ready: true, Rank: rank(p.Priority, now),
 		},
-		rec: record{Metadata: p.Metadata, Messages: 1, Inputs: 1},
+		rec: record{Metadata: p.Metadata, Messages: 1, LastInput: 1},
 	}
 	var ch change
 	ch.event(now, arc.TaskCreatedEvent, arc.EventData{
@@ -204,9 +210,9 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 		if err := th.status().Closed(th.ID); err != nil {
 			return nil, err
 		}
-		if th.Items >= maxItems {
+		if th.full() {
 			return nil, arc.Errorf(arc.CodeTooLarge, "the task holds as many messages and artifacts as it may").
-				With("taskId", th.ID).With("max_items", maxItems).With("retryable", false)
+				With("taskId", th.ID).With("max_items", maxItems).With("max_bytes", maxBytes).With("retryable", false)
 		}
 		ch := th.receive(storedMessage(p.Message, s.now()), s.now())
 		ch.key = key
@@ -227,7 +233,7 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 func (th *thread) receive(message json.RawMessage, now time.Time) *change {
 	var ch change
 	th.rec.Messages++
-	th.rec.Inputs++
+	th.rec.LastInput = th.Items + 1
 	ch.item(store.MessageItem, message)
 	ch.event(now, arc.NewMessageEvent, arc.EventData{
 		Status: th.Status, Message: "message received", MessageContent: message,

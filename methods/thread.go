@@ -27,12 +27,12 @@ type record struct {
 	Started   int64           `json:"started,omitempty"`
 	Paused    int64           `json:"paused,omitempty"`
 	RetryAt   int64           `json:"retryAt,omitempty"`
-	Lease     string          `json:"lease,omitempty"`    // token of the process that works on it
-	LeaseEnd  int64           `json:"leaseEnd,omitempty"` //
-	Attempt   int             `json:"attempt,omitempty"`  // how often it was begun
-	Inputs    int             `json:"inputs,omitempty"`   // messages of the caller
-	Seen      int             `json:"seen,omitempty"`     // of those, how many the runner was given
-	Messages  int             `json:"messages,omitempty"` // messages of anybody
+	Lease     string          `json:"lease,omitempty"`     // token of the process that works on it
+	LeaseEnd  int64           `json:"leaseEnd,omitempty"`  //
+	Attempt   int             `json:"attempt,omitempty"`   // how often it was begun
+	LastInput int             `json:"lastInput,omitempty"` // number of the caller's last message among the items
+	Bytes     int             `json:"bytes,omitempty"`     // of all items
+	Messages  int             `json:"messages,omitempty"`  // messages of anybody
 	Artifacts []string        `json:"artifacts,omitempty"`
 	Made      int             `json:"made,omitempty"` // number of artifacts before the last question
 	Reason    string          `json:"reason,omitempty"`
@@ -107,6 +107,9 @@ func encode(v any) json.RawMessage {
 
 // commit writes the thread and what was added to it.
 func (s *Service) commit(ctx context.Context, th *thread, c *change) error {
+	for _, item := range c.items {
+		th.rec.Bytes += len(item.Body)
+	}
 	th.setDue()
 	th.Body = encode(&th.rec)
 	stored, err := s.store.Commit(ctx, store.Change{Thread: th.Thread, Events: c.events, Items: c.items, Key: c.key})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/rpc"
 	"github.com/arcd-io/arcd/store"
@@ -169,8 +171,11 @@ func (s *Service) finishChat(ctx context.Context, w *work, err error) {
 		if !errors.Is(err, errLost) {
 			s.logFailure(err, "ending a chat turn", w.agent.id)
 		}
+		if cause := context.Cause(w.ctx); cause != nil { // why it is not ours any more
+			err = cause
+		}
 		if w.failed == nil {
-			w.failed = arc.Public(err)
+			w.failed = s.turnError(w, err)
 		}
 		end.Data = encode(turnEnd(w.failed))
 	}
@@ -184,6 +189,17 @@ func (th *thread) endTurn(ch *change, now time.Time, idle time.Duration, failed 
 	th.rec.Lease, th.rec.LeaseEnd = "", 0
 	th.rec.Deadline = now.Add(idle).UnixMilli()
 	ch.event(now, arc.TurnEndEvent, turnEnd(failed))
+}
+
+// sendable gives a runner's error as it can be sent: details that do not encode
+// are left out.
+func sendable(own *arc.Error) *arc.Error {
+	e := own.Clone()
+	e.Message = valid(e.Message)
+	if _, err := jsonv2.Marshal(e.Details); err != nil {
+		e.Details = map[string]any{"reason": valid(own.Reason())}
+	}
+	return e
 }
 
 func turnEnd(failed *arc.Error) arc.TurnEnd {
@@ -234,7 +250,7 @@ func (s *Service) turnError(w *work, err error) *arc.Error {
 	default:
 		s.log.Warn().Str("chat", w.id).Str("agent", w.agent.id).Err(err).Msg("an agent failed")
 		if own, ok := errors.AsType[*arc.Error](err); ok {
-			e = own.Clone()
+			e = sendable(own)
 		} else {
 			e = arc.Errorf(arc.CodeInternal, "the agent failed").With("reason", "agent_error").With("retryable", false)
 		}

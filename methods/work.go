@@ -22,7 +22,9 @@ const (
 	stopGrace   = 5 * time.Second
 	flushAfter  = 50 * time.Millisecond
 	flushBytes  = 4 << 10
-	maxAnswer   = 8 << 20 // bytes of one answer
+	maxAnswer   = 8 << 20  // bytes of one answer
+	maxPieces   = 100_000  // of one answer
+	maxMade     = 32 << 20 // bytes of artifacts of one attempt
 	inboxLength = 16
 )
 
@@ -40,7 +42,7 @@ type work struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	inbox  chan delivery // nil in a chat, whose messages are turns of their own
-	given  atomic.Int64  // number of the last item that the runner got as history
+	given  atomic.Int64  // number of the last item that the runner got, as history or by Receive
 	done   chan struct{} // closed when the turn is over and stored
 	tail   *tail         // nil in a task
 	chatID string        // the public id of the chat
@@ -54,6 +56,8 @@ type work struct {
 	timer     *time.Timer
 	parts     []arc.Part // of the answer so far
 	answered  int        // bytes of the answer
+	pieces    int        // of the answer
+	made      int        // bytes of artifacts
 	artifacts int        // made in this attempt
 	names     []string   // ids of buffered artifacts
 	newest    *arc.Progress
@@ -78,8 +82,11 @@ func (w *work) begin() error {
 	if s.closed {
 		return errDraining
 	}
-	if w.tail != nil && s.running[w.id] != nil {
-		return errBusy
+	if before := s.running[w.id]; before != nil {
+		if w.tail != nil {
+			return errBusy
+		}
+		before.cancel(errLost) // or nothing would ever end it
 	}
 	s.running[w.id] = w
 	s.runs.Add(1)
@@ -103,8 +110,9 @@ func (w *work) endOnce(store func(err error)) (end func(err error)) {
 	var once sync.Once
 	finish := func(err error) {
 		once.Do(func() {
+			defer w.release()
+			defer w.caught()
 			store(err)
-			w.release()
 		})
 	}
 	stop := context.AfterFunc(w.ctx, func() {
@@ -121,6 +129,19 @@ func (w *work) endOnce(store func(err error)) (end func(err error)) {
 	return func(err error) {
 		stop()
 		finish(err)
+	}
+}
+
+// caught keeps a fault in what a runner made from ending the process. The lease
+// runs out, and the attempts are counted.
+func (w *work) caught() {
+	if fault := recover(); fault != nil {
+		w.s.log.Error().Str("thread", w.id).Str("agent", w.agent.id).Any("panic", fault).Msg("storing an agent's work failed")
+		if w.tail != nil {
+			w.failed = arc.Errorf(arc.CodeInternal, "the agent's answer could not be stored")
+			w.tail.append(arc.Event{Type: arc.TurnEndEvent, Data: encode(turnEnd(w.failed))})
+			w.tail.close()
+		}
 	}
 }
 
@@ -177,6 +198,7 @@ func (w *work) receive(ctx context.Context) (arc.Message, error) {
 		select {
 		case d := <-w.inbox:
 			if int64(d.item) > w.given.Load() { // not in the history already
+				w.given.Store(int64(d.item))
 				return d.message, nil
 			}
 		case <-ctx.Done():
@@ -190,9 +212,10 @@ func (w *work) receive(ctx context.Context) (arc.Message, error) {
 func (w *work) answer(ctx context.Context, p arc.Part) error {
 	return w.add(ctx, func(now time.Time) error {
 		w.answered += len(p.Content)
-		if w.answered > maxAnswer {
+		w.pieces++
+		if w.answered > maxAnswer || w.pieces > maxPieces {
 			return arc.Errorf(arc.CodeChatOverflow, "the agent's answer is too long").
-				With("max_bytes", maxAnswer).With("retryable", false)
+				With("max_bytes", maxAnswer).With("max_pieces", maxPieces).With("retryable", false)
 		}
 		w.parts = joinParts(w.parts, p)
 		if w.tail != nil {
@@ -248,6 +271,9 @@ func (w *work) artifact(ctx context.Context, a arc.Artifact) error {
 			a.CreatedBy = w.agent.id
 		}
 		body := encode(a)
+		if w.made += len(body); w.made > maxMade {
+			return errors.New("methods: the artifacts are too large")
+		}
 		w.names = append(w.names, a.ID)
 		w.buf.item(store.ArtifactItem, body)
 		w.size += len(body)
@@ -290,7 +316,10 @@ func (w *work) add(ctx context.Context, f func(now time.Time) error) error {
 		return err
 	}
 	if w.timer == nil && w.size > 0 {
-		w.timer = time.AfterFunc(flushAfter, func() { _ = w.flush() })
+		w.timer = time.AfterFunc(flushAfter, func() {
+			defer w.caught()
+			_ = w.flush()
+		})
 	}
 	return nil
 }

@@ -250,6 +250,10 @@ func (s *Server) respondNotification(w *response, q *arc.Request, err *arc.Error
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// maxBatchAnswer bounds the answer to a batch: what comes after that many bytes
+// is not done.
+const maxBatchAnswer = 64 << 20
+
 // batch makes the calls of a JSON-RPC batch in their order, each authorised on
 // its own. Streaming calls are answered whole.
 func (s *Server) batch(w *response, r *http.Request, batch *rpc.Batch, p *auth.Principal) {
@@ -257,7 +261,12 @@ func (s *Server) batch(w *response, r *http.Request, batch *rpc.Batch, p *auth.P
 	defer putBuffer(buffer)
 	b := append((*buffer)[:0], '[')
 	for i := range batch.Items {
-		b = s.appendAnswer(r.Context(), b, &batch.Items[i], p, r.RemoteAddr, w.requestID)
+		item := &batch.Items[i]
+		if len(b) > maxBatchAnswer && item.Err == nil && item.Request.ID != "" {
+			item.Err = arc.Errorf(arc.CodeTooLarge, "the answers before are too large; make this call again").
+				With("max_size", maxBatchAnswer).With("retryable", true)
+		}
+		b = s.appendAnswer(r.Context(), b, item, p, r.RemoteAddr, w.requestID)
 	}
 	if len(b) == 1 {
 		w.WriteHeader(http.StatusNoContent)
