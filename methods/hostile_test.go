@@ -509,3 +509,90 @@ func TestATaskHoldsSoManyBytes(t *testing.T) {
 	_, err := w.call(alice(), "task.send", "", m{"taskId": id, "message": text("x")})
 	wantCode(t, err, arc.CodeTooLarge)
 }
+
+// heldRequeue is a store in which the first requeue does not return before the
+// task has been begun again.
+type heldRequeue struct {
+	store.Store
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (h *heldRequeue) Commit(ctx context.Context, ch store.Change) (store.Thread, error) {
+	th, err := h.Store.Commit(ctx, ch)
+	if err == nil && ch.Thread.Ready && ch.Thread.Rev > 0 {
+		h.once.Do(func() { <-h.begun })
+	}
+	return th, err
+}
+
+// A lease that has lapsed, here by a jump of the clock, ends the run that had
+// it, and not the one that came after.
+func TestALapsedLeaseEndsTheRunThatHadIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := sqlite.Open(context.Background(), sqlite.Config{File: filepath.Join(t.TempDir(), "arcd.db")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := &heldRequeue{Store: db, begun: make(chan struct{})}
+		var jump atomic.Int64
+		var runs atomic.Int32
+		ended := make(chan int32, 10)
+		run := methods.RunnerFunc(func(ctx context.Context, _ *methods.Turn) error {
+			n := runs.Add(1)
+			if n == 2 {
+				close(held.begun)
+			}
+			<-ctx.Done()
+			ended <- n
+			return context.Cause(ctx)
+		})
+		s, err := methods.New(methods.Config{
+			// Leases are renewed every three seconds and swept every second.
+			Store: held, Lease: 9 * time.Second, Agents: map[string]methods.Agent{"wait": {Runner: run}},
+			Now: func() time.Time { return time.Now().Add(time.Duration(jump.Load())) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { _ = s.Run(ctx) })
+		(&world{t: t, db: held, s: s}).create("wait", "x")
+		synctest.Wait()
+		jump.Store(int64(time.Hour))
+		<-time.After(6 * time.Second)
+		if n := runs.Load(); n != 2 || len(ended) != 1 {
+			t.Errorf("%d runs begun and %d ended, want 2 and 1", n, len(ended))
+		} else if first := <-ended; first != 1 {
+			t.Errorf("run %d was ended, want the first", first)
+		}
+		stop()
+		running.Wait()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A runner that finishes well after its chat was closed still learns that.
+func TestClosedUnderARunnerThatFinishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		started, letGo := make(chan struct{}), make(chan struct{})
+		late := methods.RunnerFunc(func(context.Context, *methods.Turn) error {
+			close(started)
+			<-letGo
+			return nil
+		})
+		w := start(t, methods.Config{Agents: map[string]methods.Agent{"late": {Runner: late}}})
+		ended := make(chan error, 1)
+		go func() {
+			_, err := w.call(alice(), "chat.start", "late", m{"chatId": "c", "initialMessage": text("x")})
+			ended <- err
+		}()
+		<-started
+		w.must(alice(), "chat.end", "", m{"chatId": "c"}) // waits a second for the runner
+		close(letGo)
+		wantCode(t, <-ended, arc.CodeChatClosed)
+	})
+}
