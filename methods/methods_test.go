@@ -562,8 +562,8 @@ func TestLeaseOfADeadProcessRunsOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		now := time.Now().UTC().Truncate(time.Millisecond)
-		body := `{"lease":"dead","leaseEnd":` + jsonInt(now.Add(10*time.Second).UnixMilli()) + `,"attempt":1,"inputs":1,"seen":1,"messages":1}`
-		exhausted := `{"lease":"dead","leaseEnd":` + jsonInt(now.Add(10*time.Second).UnixMilli()) + `,"attempt":3,"inputs":1,"seen":1,"messages":1}`
+		body := `{"lease":"dead","leaseEnd":` + jsonInt(now.Add(10*time.Second).UnixMilli()) + `,"attempt":1,"lastInput":1,"messages":1}`
+		exhausted := `{"lease":"dead","leaseEnd":` + jsonInt(now.Add(10*time.Second).UnixMilli()) + `,"attempt":3,"lastInput":1,"messages":1}`
 		for id, body := range map[string]string{"task-1": body, "task-2": exhausted} {
 			_, err = db.Commit(context.Background(), store.Change{Thread: store.Thread{
 				ID: id, Kind: store.Task, Owner: alice().Owner(), From: "a", Agent: "echo", Status: "WORKING",

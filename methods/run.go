@@ -163,7 +163,6 @@ func (s *Service) start(ctx context.Context, w *work) (*thread, error) {
 		ch := &change{}
 		if th.status() == arc.TaskSubmitted {
 			th.Status = string(arc.TaskWorking)
-			th.rec.Started = now.UnixMilli()
 			ch.event(now, arc.TaskStartedEvent, arc.EventData{
 				Status: th.Status, Message: "the agent has started", StartedAt: arc.At(now),
 			})

@@ -24,11 +24,10 @@ type record struct {
 	ChatID    string          `json:"chat,omitempty"` // the public id of a chat whose caller chose it
 	Metadata  json.RawMessage `json:"metadata,omitzero"`
 	Deadline  int64           `json:"deadline,omitempty"`
-	Started   int64           `json:"started,omitempty"`
 	Paused    int64           `json:"paused,omitempty"`
 	RetryAt   int64           `json:"retryAt,omitempty"`
 	Lease     string          `json:"lease,omitempty"`     // token of the process that works on it
-	LeaseEnd  int64           `json:"leaseEnd,omitempty"`  //
+	LeaseEnd  int64           `json:"leaseEnd,omitempty"`  // when it may be worked on by another
 	Attempt   int             `json:"attempt,omitempty"`   // how often it was begun
 	LastInput int             `json:"lastInput,omitempty"` // number of the caller's last message among the items
 	Bytes     int             `json:"bytes,omitempty"`     // of all items

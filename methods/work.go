@@ -111,7 +111,7 @@ func (w *work) endOnce(store func(err error)) (end func(err error)) {
 	finish := func(err error) {
 		once.Do(func() {
 			defer w.release()
-			defer w.caught()
+			defer w.caught(w.giveUp)
 			store(err)
 		})
 	}
@@ -132,16 +132,21 @@ func (w *work) endOnce(store func(err error)) (end func(err error)) {
 	}
 }
 
-// caught keeps a fault in what a runner made from ending the process. The lease
-// runs out, and the attempts are counted.
-func (w *work) caught() {
+// caught keeps a fault in what a runner made from ending the process, and calls
+// then. The lease runs out, and the attempts are counted.
+func (w *work) caught(then func()) {
 	if fault := recover(); fault != nil {
 		w.s.log.Error().Str("thread", w.id).Str("agent", w.agent.id).Any("panic", fault).Msg("storing an agent's work failed")
-		if w.tail != nil {
-			w.failed = arc.Errorf(arc.CodeInternal, "the agent's answer could not be stored")
-			w.tail.append(arc.Event{Type: arc.TurnEndEvent, Data: encode(turnEnd(w.failed))})
-			w.tail.close()
-		}
+		then()
+	}
+}
+
+// giveUp tells the readers of a chat turn that its end could not be stored.
+func (w *work) giveUp() {
+	if w.tail != nil {
+		w.failed = arc.Errorf(arc.CodeInternal, "the agent's answer could not be stored")
+		w.tail.append(arc.Event{Type: arc.TurnEndEvent, Data: encode(turnEnd(w.failed))})
+		w.tail.close()
 	}
 }
 
@@ -317,7 +322,7 @@ func (w *work) add(ctx context.Context, f func(now time.Time) error) error {
 	}
 	if w.timer == nil && w.size > 0 {
 		w.timer = time.AfterFunc(flushAfter, func() {
-			defer w.caught()
+			defer w.caught(func() { w.cancel(errLost) })
 			_ = w.flush()
 		})
 	}
