@@ -31,6 +31,7 @@ type AgentStatus string
 const (
 	AgentActive   AgentStatus = "active"
 	AgentDraining AgentStatus = "draining"
+	AgentInactive AgentStatus = "inactive" // registered, but not heard of for too long
 )
 
 // Agent is the card of an agent that can be a targetAgent.

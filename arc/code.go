@@ -58,61 +58,63 @@ const (
 )
 
 type codeInfo struct {
-	name   string
-	title  string
-	status int
+	name    string
+	title   string
+	status  int
+	problem Problem
 }
 
 // codes is the one table from a code to its words and its HTTP status. The
 // status is the one that fits the failure by HTTP's meaning; which answers use
-// it and which stay at 200 is decided in package server.
+// it and which stay at 200 is decided in package server. The problem is how the
+// registry API shows the failure.
 var codes = map[Code]codeInfo{
-	CodeParse:          {"parse_error", "Parse error", http.StatusBadRequest},
-	CodeInvalidRequest: {"invalid_request", "Invalid request", http.StatusBadRequest},
-	CodeMethodNotFound: {"method_not_found", "Method not found", http.StatusNotFound},
-	CodeInvalidParams:  {"invalid_params", "Invalid params", http.StatusBadRequest},
-	CodeInternal:       {"internal_error", "Internal error", http.StatusInternalServerError},
+	CodeParse:          {"parse_error", "Parse error", http.StatusBadRequest, ProblemValidation},
+	CodeInvalidRequest: {"invalid_request", "Invalid request", http.StatusBadRequest, ProblemRequest},
+	CodeMethodNotFound: {"method_not_found", "Method not found", http.StatusNotFound, ProblemNotFound},
+	CodeInvalidParams:  {"invalid_params", "Invalid params", http.StatusBadRequest, ProblemValidation},
+	CodeInternal:       {"internal_error", "Internal error", http.StatusInternalServerError, ProblemInternal},
 
-	CodeAgentNotFound:    {"agent_not_found", "Agent not found", http.StatusNotFound},
-	CodeAgentUnavailable: {"agent_not_available", "Agent not available", http.StatusServiceUnavailable},
-	CodeAgentUnreachable: {"agent_unreachable", "Agent unreachable", http.StatusServiceUnavailable},
-	CodeInvalidAgentID:   {"invalid_agent_id", "Invalid agent id", http.StatusBadRequest},
-	CodeAgentIdentity:    {"agent_authentication_failed", "Agent authentication failed", http.StatusForbidden},
-	CodeAgentTimeout:     {"agent_timeout", "Agent timeout", http.StatusGatewayTimeout},
-	CodeDuplicateAgent:   {"duplicate_agent", "Several agents with one id", http.StatusConflict},
-	CodeAgentCapacity:    {"agent_capacity_exceeded", "Agent capacity exceeded", http.StatusServiceUnavailable},
+	CodeAgentNotFound:    {"agent_not_found", "Agent not found", http.StatusNotFound, ProblemAgentNotFound},
+	CodeAgentUnavailable: {"agent_not_available", "Agent not available", http.StatusServiceUnavailable, ProblemUnavailable},
+	CodeAgentUnreachable: {"agent_unreachable", "Agent unreachable", http.StatusServiceUnavailable, ProblemUnreachable},
+	CodeInvalidAgentID:   {"invalid_agent_id", "Invalid agent id", http.StatusBadRequest, ProblemInput},
+	CodeAgentIdentity:    {"agent_authentication_failed", "Agent authentication failed", http.StatusForbidden, ProblemRegistration},
+	CodeAgentTimeout:     {"agent_timeout", "Agent timeout", http.StatusGatewayTimeout, ProblemTimeout},
+	CodeDuplicateAgent:   {"duplicate_agent", "Several agents with one id", http.StatusConflict, ProblemDuplicateAgent},
+	CodeAgentCapacity:    {"agent_capacity_exceeded", "Agent capacity exceeded", http.StatusServiceUnavailable, ProblemUnavailable},
 
-	CodeTaskNotFound:      {"task_not_found", "Task not found", http.StatusNotFound},
-	CodeTaskCompleted:     {"task_already_completed", "Task already completed", http.StatusConflict},
-	CodeTaskCanceled:      {"task_already_canceled", "Task already canceled", http.StatusConflict},
-	CodeTaskFailed:        {"task_execution_failed", "Task execution failed", http.StatusConflict},
-	CodeTaskTimeout:       {"task_timeout", "Task timeout", http.StatusGatewayTimeout},
-	CodeInvalidTransition: {"invalid_status_transition", "Invalid status transition", http.StatusConflict},
-	CodeInvalidPriority:   {"invalid_priority", "Invalid priority", http.StatusBadRequest},
-	CodeDeadlineExceeded:  {"deadline_exceeded", "Deadline exceeded", http.StatusBadRequest},
+	CodeTaskNotFound:      {"task_not_found", "Task not found", http.StatusNotFound, ProblemNotFound},
+	CodeTaskCompleted:     {"task_already_completed", "Task already completed", http.StatusConflict, ProblemRequest},
+	CodeTaskCanceled:      {"task_already_canceled", "Task already canceled", http.StatusConflict, ProblemRequest},
+	CodeTaskFailed:        {"task_execution_failed", "Task execution failed", http.StatusConflict, ProblemRequest},
+	CodeTaskTimeout:       {"task_timeout", "Task timeout", http.StatusGatewayTimeout, ProblemTimeout},
+	CodeInvalidTransition: {"invalid_status_transition", "Invalid status transition", http.StatusConflict, ProblemRequest},
+	CodeInvalidPriority:   {"invalid_priority", "Invalid priority", http.StatusBadRequest, ProblemInput},
+	CodeDeadlineExceeded:  {"deadline_exceeded", "Deadline exceeded", http.StatusBadRequest, ProblemInput},
 
-	CodeChatNotFound:     {"chat_not_found", "Chat not found", http.StatusNotFound},
-	CodeChatClosed:       {"chat_already_closed", "Chat already closed", http.StatusConflict},
-	CodeChatTimeout:      {"chat_timeout", "Chat timeout", http.StatusGatewayTimeout},
-	CodeParticipantLimit: {"participant_limit", "Participant limit exceeded", http.StatusConflict},
-	CodeInvalidMessage:   {"invalid_chat_message", "Invalid chat message", http.StatusBadRequest},
-	CodeChatOverflow:     {"chat_buffer_overflow", "Chat buffer overflow", http.StatusConflict},
+	CodeChatNotFound:     {"chat_not_found", "Chat not found", http.StatusNotFound, ProblemNotFound},
+	CodeChatClosed:       {"chat_already_closed", "Chat already closed", http.StatusConflict, ProblemRequest},
+	CodeChatTimeout:      {"chat_timeout", "Chat timeout", http.StatusGatewayTimeout, ProblemTimeout},
+	CodeParticipantLimit: {"participant_limit", "Participant limit exceeded", http.StatusConflict, ProblemRequest},
+	CodeInvalidMessage:   {"invalid_chat_message", "Invalid chat message", http.StatusBadRequest, ProblemInput},
+	CodeChatOverflow:     {"chat_buffer_overflow", "Chat buffer overflow", http.StatusConflict, ProblemRequest},
 
-	CodeUnauthenticated:   {"authentication_failed", "Authentication failed", http.StatusUnauthorized},
-	CodeUnauthorized:      {"authorization_failed", "Authorization failed", http.StatusForbidden},
-	CodeInsufficientScope: {"insufficient_scope", "Insufficient scope", http.StatusForbidden},
-	CodeTokenExpired:      {"token_expired", "Token expired", http.StatusUnauthorized},
-	CodeTokenInvalid:      {"token_invalid", "Token invalid", http.StatusUnauthorized},
-	CodePermissionDenied:  {"permission_denied", "Permission denied", http.StatusForbidden},
-	CodeRateLimited:       {"rate_limited", "Rate limit exceeded", http.StatusTooManyRequests},
-	CodeAddressBlocked:    {"address_blocked", "Address blocked", http.StatusForbidden},
+	CodeUnauthenticated:   {"authentication_failed", "Authentication failed", http.StatusUnauthorized, ProblemAuthentication},
+	CodeUnauthorized:      {"authorization_failed", "Authorization failed", http.StatusForbidden, ProblemPermission},
+	CodeInsufficientScope: {"insufficient_scope", "Insufficient scope", http.StatusForbidden, ProblemPermission},
+	CodeTokenExpired:      {"token_expired", "Token expired", http.StatusUnauthorized, ProblemToken},
+	CodeTokenInvalid:      {"token_invalid", "Token invalid", http.StatusUnauthorized, ProblemToken},
+	CodePermissionDenied:  {"permission_denied", "Permission denied", http.StatusForbidden, ProblemForbidden},
+	CodeRateLimited:       {"rate_limited", "Rate limit exceeded", http.StatusTooManyRequests, ProblemRateLimit},
+	CodeAddressBlocked:    {"address_blocked", "Address blocked", http.StatusForbidden, ProblemForbidden},
 
-	CodeVersion:       {"invalid_arc_version", "Invalid ARC version", http.StatusBadRequest},
-	CodeMissingField:  {"missing_field", "Missing field", http.StatusBadRequest},
-	CodeInvalidFormat: {"invalid_field_format", "Invalid field format", http.StatusBadRequest},
-	CodeTooLarge:      {"message_too_large", "Message too large", http.StatusRequestEntityTooLarge},
-	CodeInvalidTrace:  {"invalid_trace_id", "Invalid trace id", http.StatusBadRequest},
-	CodeLoop:          {"circular_reference", "Circular reference", http.StatusConflict},
+	CodeVersion:       {"invalid_arc_version", "Invalid ARC version", http.StatusBadRequest, ProblemRequest},
+	CodeMissingField:  {"missing_field", "Missing field", http.StatusBadRequest, ProblemInput},
+	CodeInvalidFormat: {"invalid_field_format", "Invalid field format", http.StatusBadRequest, ProblemValidation},
+	CodeTooLarge:      {"message_too_large", "Message too large", http.StatusRequestEntityTooLarge, ProblemTooLarge},
+	CodeInvalidTrace:  {"invalid_trace_id", "Invalid trace id", http.StatusBadRequest, ProblemRequest},
+	CodeLoop:          {"circular_reference", "Circular reference", http.StatusConflict, ProblemRequest},
 }
 
 // Name is the stable snake_case word of the code; "unknown" if it is not in the

@@ -13,6 +13,12 @@ import (
 type Error struct {
 	// Code says what kind of failure it is.
 	Code Code
+	// Problem is the kind of problem document that the failure is shown as. "": the
+	// one of Code.
+	Problem Problem
+	// Status is the HTTP status, where this occurrence has another than its kind.
+	// 0: that of the kind.
+	Status int
 	// Message is one English sentence for the caller. It never holds internals.
 	Message string
 	// Details is sent as an object, {} when nil. Keys are camelCase, besides
@@ -43,6 +49,9 @@ func InvalidParam(field, issue string) *Error {
 type FieldIssue struct {
 	Field string `json:"field"`
 	Issue string `json:"issue"`
+	// Value is what was there, where it is short and no secret; nil: it is not shown.
+	// Problem documents of the registry have it.
+	Value any `json:"-"`
 }
 
 // With sets one member of Details and returns e.

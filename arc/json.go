@@ -2,6 +2,7 @@ package arc
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
@@ -138,3 +139,62 @@ func appendText(b []byte, s string) []byte {
 	}
 	return append(append(append(b, '"'), s...), '"')
 }
+
+// AgentInfos is a list of registered agents.
+type AgentInfos []AgentInfo
+
+// AppendJSON appends the list as JSON, without reflection for agents that have a
+// Card.
+func (l AgentInfos) AppendJSON(b []byte) ([]byte, error) {
+	const rest = 512 // bytes of an agent besides its card, its metrics included
+	size := 2
+	for i := range l {
+		size += len(l[i].Card) + rest
+	}
+	b = append(slices.Grow(b, size), '[')
+	for i := range l {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = l[i].AppendJSON(b); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, ']'), nil
+}
+
+// MarshalJSON gives the list as JSON.
+func (l AgentInfos) MarshalJSON() ([]byte, error) { return l.AppendJSON(nil) }
+
+// AppendJSON appends the agent as JSON.
+func (a AgentInfo) AppendJSON(b []byte) ([]byte, error) {
+	card := a.Card
+	if card == nil {
+		var err error
+		if card, err = json.Marshal(a.Registration); err != nil {
+			return nil, err
+		}
+	}
+	b = append(b, card[:len(card)-1]...) // without the closing brace
+	b = appendText(append(b, `,"status":`...), a.Status)
+	b = append(append(b, `,"last_seen":"`...), a.LastSeen.String()...)
+	b = append(append(b, `","registered_at":"`...), a.RegisteredAt.String()...)
+	b = append(b, `","similarity":null,"metrics":`...)
+	if a.Similarity != nil {
+		b = b[:len(b)-len(`null,"metrics":`)]
+		b = strconv.AppendFloat(b, *a.Similarity, 'f', -1, 64)
+		b = append(b, `,"metrics":`...)
+	}
+	if a.Metrics == nil {
+		return append(b, "null}"...), nil
+	}
+	metrics, err := json.Marshal(a.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(b, metrics...), '}'), nil
+}
+
+// MarshalJSON gives the agent as JSON.
+func (a AgentInfo) MarshalJSON() ([]byte, error) { return a.AppendJSON(nil) }

@@ -1,5 +1,7 @@
 // Package auth answers two questions: who is asking (a [Validator] turns a
-// bearer token into a [Principal]), and may they ([Principal.Require]).
+// bearer token into a [Principal]), and may they ([Principal.Require]). It also
+// proves who may have a token at all: an [Issuer] makes tokens, for clients and
+// administrators that it knows, and [AgentKeys] checks what agents register with.
 package auth
 
 import (

@@ -7,11 +7,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/arcd-io/arcd/arc"
 )
 
-// Client is a machine that may ask the issuer for tokens with its id and secret.
+// Client is who may ask the issuer for tokens with its id and secret: a machine,
+// or an administrator, whose secret is a password.
 type Client struct {
 	// SecretHash is the argon2id hash of its secret in PHC form, see [HashSecret].
 	SecretHash string `json:"secret_hash" koanf:"secret_hash"`
@@ -22,6 +24,9 @@ type Client struct {
 	// Audience is the audience of its tokens unless it asks for another. Default:
 	// the issuer's first.
 	Audience string `json:"audience,omitempty" koanf:"audience"`
+	// Admin lets it log in to the registry API as an administrator, with its id and
+	// its secret ([Issuer.Login]).
+	Admin bool `json:"admin,omitempty" koanf:"admin"`
 }
 
 // clientFile is the content of a client file.
@@ -33,10 +38,20 @@ type clientFile struct {
 // maxClientID is the longest client id in bytes.
 const maxClientID = 128
 
+// registrySubjects begin the claim sub of the tokens of the registry API. What a
+// client gets from the token endpoint names the bare client, so no client may be
+// called like one of them.
+var registrySubjects = []string{"agent:", "admin:", "user:", "temp:"}
+
 // check tells what is wrong with a client, its id included.
 func (c Client) check(id string) error {
 	if id == "" || len(id) > maxClientID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return fmt.Errorf("client id %q is not 1 to %d visible ASCII characters", id, maxClientID)
+	}
+	for _, prefix := range registrySubjects {
+		if strings.HasPrefix(id, prefix) {
+			return fmt.Errorf("client id %q must not begin with %q: so do the subjects of the registry's tokens", id, prefix)
+		}
 	}
 	if _, err := parseArgonHash(c.SecretHash); err != nil {
 		return fmt.Errorf("client %q: secret_hash %w", id, err)
@@ -102,24 +117,50 @@ func Clients(file string) (map[string]Client, error) {
 // c.SecretHash is ignored. An id that is taken is an error.
 func AddClient(file, name string, c Client) (secret string, err error) {
 	secret, c.SecretHash = NewSecret()
-	if err := c.check(name); err != nil {
+	if err := addClient(file, name, c); err != nil {
 		return "", fmt.Errorf("adding a client: %w", err)
 	}
-	err = changeClients(file, func(clients map[string]Client) error {
+	return secret, nil
+}
+
+// The length of a secret that a person chose: at least in characters, at most in
+// bytes, which is what the login of the registry API takes.
+const (
+	minSecret = 12
+	maxSecret = 1024
+)
+
+// AddClientSecret is [AddClient] with a secret that somebody chose, such as the
+// password of an administrator: UTF-8 of 12 characters to 1,024 bytes. All of it
+// counts, blanks included.
+func AddClientSecret(file, name, secret string, c Client) error {
+	if !utf8.ValidString(secret) || utf8.RuneCountInString(secret) < minSecret || len(secret) > maxSecret {
+		return fmt.Errorf("adding a client: the secret is not text of %d characters to %d bytes", minSecret, maxSecret)
+	}
+	c.SecretHash = HashSecret(secret)
+	if err := addClient(file, name, c); err != nil {
+		return fmt.Errorf("adding a client: %w", err)
+	}
+	return nil
+}
+
+// addClient stores a new client.
+func addClient(file, name string, c Client) error {
+	if err := c.check(name); err != nil {
+		return err
+	}
+	return changeClients(file, func(clients map[string]Client) error {
 		if _, taken := clients[name]; taken {
 			return fmt.Errorf("client %q exists already: remove it first", name)
 		}
 		clients[name] = c
 		return nil
 	})
-	if err != nil {
-		return "", fmt.Errorf("adding a client: %w", err)
-	}
-	return secret, nil
 }
 
 // RemoveClient takes a client out of the file. It gets no more tokens from then
-// on; those that it has stay good until they expire or are revoked. An unknown
+// on; those of the token endpoint that it has stay good until they expire or are
+// revoked. An administrator's sessions end at once ([Issuer.IsAdmin]). An unknown
 // id is an error.
 func RemoveClient(file, name string) error {
 	err := changeClients(file, func(clients map[string]Client) error {

@@ -27,7 +27,7 @@ func refused(t *testing.T, err error) *auth.OAuthError {
 
 func TestAddClient(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "clients.json")
-	want := auth.Client{Scopes: []string{"a", "b"}, Agents: []string{"agent"}, Audience: "https://x"}
+	want := auth.Client{Scopes: []string{"a", "b"}, Agents: []string{"agent"}, Audience: "https://x", Admin: true}
 	secret, err := auth.AddClient(file, "ci", want)
 	if err != nil {
 		t.Fatalf("AddClient: %v", err)
@@ -70,6 +70,10 @@ func TestAddClientRefuses(t *testing.T) {
 		{"a b", auth.Client{}, "client id"},
 		{"ä", auth.Client{}, "client id"},
 		{strings.Repeat("a", 129), auth.Client{}, "client id"},
+		{"agent:x", auth.Client{}, `must not begin with "agent:"`},
+		{"admin:", auth.Client{}, `must not begin with "admin:"`},
+		{"user:x", auth.Client{}, `must not begin with "user:"`},
+		{"temp:x", auth.Client{}, `must not begin with "temp:"`},
 		{"x", auth.Client{Scopes: []string{"a\"b"}}, "is not a scope"},
 		{"x", auth.Client{Scopes: []string{""}}, "is not a scope"},
 		{"x", auth.Client{Agents: []string{"a b"}}, "agents"},
@@ -85,6 +89,33 @@ func TestAddClientRefuses(t *testing.T) {
 	}
 	if _, err := auth.AddClient(file, "x", auth.Client{}); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("AddClient to a file that others read: %v", err)
+	}
+}
+
+// A chosen secret is stored as it is, and only as a hash.
+func TestAddClientSecret(t *testing.T) {
+	i, cfg := openTestIssuer(t, newTestClock(), nil)
+	for name, secret := range map[string]string{
+		"short": "eleven char", "binary": "twelve chars\xff", "long": strings.Repeat("x", 1025), "empty": "",
+	} {
+		err := auth.AddClientSecret(cfg.ClientsFile, name, secret, auth.Client{})
+		if err == nil || !strings.Contains(err.Error(), "12 characters") || secret != "" && strings.Contains(err.Error(), secret) {
+			t.Errorf("AddClientSecret(%q): %v", secret, err)
+		}
+	}
+	for name, secret := range map[string]string{"ascii": " twelve char", "umlauts": "äöüäöüäöüäöü", "long": strings.Repeat("x", 1024)} {
+		if err := auth.AddClientSecret(cfg.ClientsFile, name, secret, auth.Client{Scopes: []string{"a"}}); err != nil {
+			t.Fatalf("AddClientSecret(%q): %v", secret, err)
+		}
+		if _, err := i.Authenticate(name, secret, "192.0.2.1"); err != nil {
+			t.Errorf("Authenticate with %q: %v", secret, err)
+		}
+		if content, err := os.ReadFile(cfg.ClientsFile); err != nil || strings.Contains(string(content), secret) {
+			t.Errorf("the file holds the secret itself (%v)", err)
+		}
+	}
+	if err := auth.AddClientSecret(cfg.ClientsFile, "ascii", password, auth.Client{}); err == nil || !strings.Contains(err.Error(), "exists already") {
+		t.Errorf("AddClientSecret of a taken id: %v", err)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // failures slows down guessing. A failed try is counted three times: for the
-// client id from that address, for the address, and for the client id from
-// anywhere. Counts drain with time and the memory for them is bounded.
+// id (of a client, of an agent) from that address, for the address, and for the
+// id from anywhere. Counts drain with time and the memory for them is bounded.
 //
 // The third count alone refuses nobody: it only takes away the patience with
 // addresses that have failed for that client already. So a good secret from a
@@ -49,41 +49,79 @@ func newFailures() *failures {
 
 // admit counts a try as failed before it is made, so that tries side by side
 // count too, and says how long to wait if it must not be made at all. After a
-// good try, forgive takes the count back.
+// good try, forgive takes the count back, and no other: neither a good try nor a
+// bad request ever resets what was counted before.
 func (f *failures) admit(id, remote string, now time.Time) (forgive func(), wait time.Duration) {
-	remote = addressGroup(remote)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	pair := f.bucket(&f.pairs, remote+"\n"+id, now)
-	address := f.bucket(&f.remotes, remote, now)
-	client := f.bucket(&f.clients, id, now)
-	wait = max(pair.wait(pairRate, now), address.wait(remoteRate, now))
-	if pair.drained(pairRate, now) > 0 {
-		wait = max(wait, client.wait(clientRate, now))
-	}
-	if wait > 0 {
+	c := f.countsLocked(id, remote, now)
+	if wait = c.wait(now); wait > 0 {
 		return nil, wait
 	}
-	pair.add(1, pairRate, now)
-	address.add(1, remoteRate, now)
-	client.add(1, clientRate, now)
+	f.addLocked(&c, now)
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		pair.add(-1, pairRate, now)
-		address.add(-1, remoteRate, now)
-		client.add(-1, clientRate, now)
+		c.pair.add(-1, pairRate, now)
+		c.remote.add(-1, remoteRate, now)
+		c.client.add(-1, clientRate, now)
 	}, 0
 }
 
-func (f *failures) bucket(table *generations[uint64, *bucket], key string, now time.Time) *bucket {
-	k := maphash.String(f.seed, key)
-	b, ok := table.get(k, now)
-	if !ok {
-		b = &bucket{at: now}
-		table.put(k, b, now)
+// judge is admit for a try whose outcome is known already, because to find it out
+// costs nothing. With a wait, the outcome must not be told.
+func (f *failures) judge(id, remote string, good bool, now time.Time) (wait time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.countsLocked(id, remote, now)
+	if wait = c.wait(now); wait == 0 && !good {
+		f.addLocked(&c, now)
 	}
-	return b
+	return wait
+}
+
+// counts are the three counts of a try, and where they are kept. [failures.mu]
+// guards them.
+type counts struct {
+	pair, remote, client          *bucket
+	pairKey, remoteKey, clientKey uint64
+}
+
+// countsLocked finds the counts. New ones are not kept before they count
+// something: tries that are refused, or good, cannot push out what others count.
+func (f *failures) countsLocked(id, remote string, now time.Time) counts {
+	remote = addressGroup(remote)
+	find := func(table *generations[uint64, *bucket], text string) (*bucket, uint64) {
+		key := maphash.String(f.seed, text)
+		if b, ok := table.get(key, now); ok {
+			return b, key
+		}
+		return &bucket{at: now}, key
+	}
+	var c counts
+	c.pair, c.pairKey = find(&f.pairs, remote+"\n"+id)
+	c.remote, c.remoteKey = find(&f.remotes, remote)
+	c.client, c.clientKey = find(&f.clients, id)
+	return c
+}
+
+// wait gives the time until one more try is allowed; zero: now.
+func (c *counts) wait(now time.Time) time.Duration {
+	wait := max(c.pair.wait(pairRate, now), c.remote.wait(remoteRate, now))
+	if c.pair.drained(pairRate, now) > 0 {
+		wait = max(wait, c.client.wait(clientRate, now))
+	}
+	return wait
+}
+
+// addLocked counts a failure.
+func (f *failures) addLocked(c *counts, now time.Time) {
+	c.pair.add(1, pairRate, now)
+	c.remote.add(1, remoteRate, now)
+	c.client.add(1, clientRate, now)
+	f.pairs.put(c.pairKey, c.pair, now)
+	f.remotes.put(c.remoteKey, c.remote, now)
+	f.clients.put(c.clientKey, c.client, now)
 }
 
 // addressGroup gives the part of an address that one party surely holds: a whole

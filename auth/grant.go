@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -95,15 +94,15 @@ func (i *Issuer) Grant(r GrantRequest) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	token, id, err := i.sign(Claims{
+	made, err := i.sign(Claims{
 		Subject: r.ClientID, Scopes: scopes, Agents: client.Agents, Audience: audience, TTL: i.cfg.TokenTTL,
 	})
 	if err != nil {
 		return Grant{}, err
 	}
 	return Grant{
-		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(i.cfg.TokenTTL / time.Second),
-		Scope: strings.Join(scopes, " "), TokenID: id, Audience: audience,
+		AccessToken: made.Token, TokenType: "Bearer", ExpiresIn: int(i.cfg.TokenTTL / time.Second),
+		Scope: strings.Join(scopes, " "), TokenID: made.ID, Audience: audience,
 	}, nil
 }
 
@@ -165,74 +164,4 @@ func (i *Issuer) audienceFor(c Client, r GrantRequest) ([]string, error) {
 func absoluteURI(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.IsAbs() && !strings.Contains(s, "#")
-}
-
-// Authenticate checks the id and secret of a client that asks from the address
-// remote. A refusal is an [*OAuthError]: 401 invalid_client, or 429 with
-// RetryAfter after too many failures, or 503 when too many others are checked.
-//
-// A good try is remembered for a while, so that the next one is not slow. An
-// unknown client costs as much time as a wrong secret does.
-func (i *Issuer) Authenticate(id, secret, remote string) (Client, error) {
-	if id == "" || secret == "" {
-		return Client{}, &OAuthError{
-			Status: http.StatusUnauthorized, Code: OAuthInvalidClient,
-			Description: "the request names no client or no secret", Reason: "no_credentials",
-		}
-	}
-	c, known := i.client(id)
-	digest := i.secrets.digest(id, secret, c.SecretHash)
-	if i.secrets.remembers(digest, i.cfg.Now()) {
-		return c, nil
-	}
-	_, err, _ := i.verifying.Do(string(digest[:])+remote, func() (any, error) {
-		return nil, i.verify(digest, id, secret, c.SecretHash, remote)
-	})
-	if refused, ok := errors.AsType[*OAuthError](err); ok && refused.Status == http.StatusUnauthorized && !known {
-		return Client{}, invalidClient("unknown_client")
-	}
-	if err != nil {
-		return Client{}, err
-	}
-	return c, nil
-}
-
-// verify is one slow check, if neither the limiter nor the queue refuses it.
-func (i *Issuer) verify(digest [32]byte, id, secret, hash, remote string) error {
-	if i.secrets.remembers(digest, i.cfg.Now()) {
-		return nil // an equal request has just been found good
-	}
-	forgive, wait := i.failed.admit(id, remote, i.cfg.Now())
-	if wait > 0 {
-		return &OAuthError{
-			Status: http.StatusTooManyRequests, Code: OAuthUnavailable, RetryAfter: wait,
-			Description: "too many failed attempts", Reason: "rate_limited",
-		}
-	}
-	ok, err := i.secrets.verify(digest, secret, hash, i.cfg.Now())
-	if err != nil {
-		forgive() // nothing was tried
-		return &OAuthError{
-			Status: http.StatusServiceUnavailable, Code: OAuthUnavailable, RetryAfter: time.Second,
-			Description: "too many clients authenticate right now", Reason: "busy",
-		}
-	}
-	if !ok {
-		return invalidClient("wrong_secret")
-	}
-	forgive()
-	return nil
-}
-
-// client finds a client by id. It looks at the file each time: a client that was
-// removed must not get one more token, and a look costs less than a signature.
-func (i *Issuer) client(id string) (Client, bool) {
-	if c, ok := i.cfg.Clients[id]; ok {
-		return c, true
-	}
-	if i.cfg.ClientsFile == "" {
-		return Client{}, false
-	}
-	c, ok := i.clients.get(true)[id]
-	return c, ok
 }

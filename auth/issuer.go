@@ -1,8 +1,7 @@
 package auth
 
 import (
-	"crypto/rand"
-	"encoding/base64"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,6 +34,10 @@ type IssuerConfig struct {
 	Clients map[string]Client
 	// TokenTTL is the life of a token: whole seconds, at most 24 h. Default 15 min.
 	TokenTTL time.Duration
+	// LongestTTL is the longest life that [Issuer.Issue] is asked for again and
+	// again: whole seconds from TokenTTL to 31 days. A rotation keeps the old key
+	// published for as long. Default: TokenTTL.
+	LongestTTL time.Duration
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log gets a line when a changed file was taken up or refused. The zero Logger
@@ -48,6 +51,7 @@ const IssuerName = "arcd"
 const (
 	defaultTokenTTL = 15 * time.Minute
 	maxTokenTTL     = 24 * time.Hour
+	maxLongestTTL   = 31 * 24 * time.Hour
 )
 
 // An Issuer gives out access tokens that arcd itself trusts: JWTs of the profile
@@ -56,11 +60,14 @@ const (
 //
 //	Grant
 //	├─ Authenticate
-//	│  ├─ secretChecker.remembers   a good try of late: done
+//	│  ├─ secretChecker.remembers   a good try of late with a random secret: done
 //	│  ├─ failures.admit            too many failures: 429
 //	│  └─ secretChecker.verify      argon2id, a few at a time
 //	├─ scopesFor, audienceFor       what it may ask for
 //	└─ sign                         the key in force
+//
+// Whoever decides on other grounds who gets a token (a login, a registration)
+// asks [Issuer.Issue] for it.
 type Issuer struct {
 	cfg     IssuerConfig
 	keys    watchedFile[*keyFile]
@@ -83,7 +90,7 @@ func OpenIssuer(cfg IssuerConfig) (*Issuer, error) {
 	i.clients.path, i.clients.read = cfg.ClientsFile, loadClientFile
 	i.clients.now, i.clients.log = cfg.Now, cfg.Log
 	i.clients.missing = func() map[string]Client { return nil }
-	if err := openKeyFile(cfg.KeyFile, cfg.TokenTTL, cfg.Now()); err != nil {
+	if err := openKeyFile(cfg.KeyFile, cfg.LongestTTL, cfg.Now()); err != nil {
 		return nil, fmt.Errorf("opening the key file: %w", err)
 	}
 	if err := i.keys.open(); err != nil {
@@ -113,6 +120,10 @@ func (c *IssuerConfig) complete() error {
 	if c.TokenTTL < time.Second || c.TokenTTL > maxTokenTTL || c.TokenTTL%time.Second != 0 {
 		return fmt.Errorf("TokenTTL %v is not whole seconds up to %v", c.TokenTTL, maxTokenTTL)
 	}
+	c.LongestTTL = cmp.Or(c.LongestTTL, c.TokenTTL)
+	if c.LongestTTL < c.TokenTTL || c.LongestTTL > maxLongestTTL || c.LongestTTL%time.Second != 0 {
+		return fmt.Errorf("LongestTTL %v is not whole seconds from TokenTTL, %v, to %v", c.LongestTTL, c.TokenTTL, maxLongestTTL)
+	}
 	if err := checkClients(c.Clients); err != nil {
 		return err
 	}
@@ -141,95 +152,6 @@ func (i *Issuer) Provider() Provider {
 
 // JWKS gives the JWK Set document of the keys whose tokens are good now.
 func (i *Issuer) JWKS() []byte { return i.keys.get(true).jwks(i.cfg.Now()) }
-
-// Claims says what goes into a token.
-type Claims struct {
-	Subject  string   // claim sub; needed
-	ClientID string   // claim client_id; default: Subject
-	Scopes   []string // claim scope
-	Agents   []string // claim agent_id; none: the token may speak as any agent
-	Audience []string // claim aud; default: the issuer's first
-	// TTL is the life of the token. Default: the issuer's. Negative: it has expired
-	// that long ago already, which tests want.
-	TTL time.Duration
-}
-
-// Mint signs a token with any claims, without asking whether somebody may have
-// it: that is [Issuer.Grant]. A life beyond the issuer's is noted in the key file,
-// so that a rotation keeps its key published for as long.
-func (i *Issuer) Mint(c Claims) (token string, err error) {
-	if err := checkScopes(c.Scopes); err != nil {
-		return "", fmt.Errorf("minting a token: %w", err)
-	}
-	if c.Subject == "" {
-		return "", errors.New("minting a token: the subject is missing")
-	}
-	if c.TTL == 0 {
-		c.TTL = i.cfg.TokenTTL
-	}
-	if c.TTL > i.cfg.TokenTTL {
-		if err := i.noteLongToken(i.cfg.Now().Add(c.TTL + clockSlack)); err != nil {
-			return "", fmt.Errorf("minting a token: %w", err)
-		}
-	}
-	token, _, err = i.sign(c)
-	return token, err
-}
-
-// noteLongToken keeps the signing key published until then, once it is retired.
-func (i *Issuer) noteLongToken(until time.Time) error {
-	err := changeKeyFile(i.cfg.KeyFile, func(f *keyFile) error {
-		if k := f.signing(); k.Until.Before(until) {
-			k.Until = until.UTC().Truncate(time.Second)
-		}
-		return nil
-	})
-	i.keys.get(true)
-	return err
-}
-
-// sign makes the token (RFC 9068 section 2) and tells its jti.
-func (i *Issuer) sign(c Claims) (token, id string, err error) {
-	key := i.keys.get(false).signing()
-	issued := i.cfg.Now()
-	expires := issued.Add(c.TTL)
-	if c.TTL < 0 {
-		issued = expires.Add(-i.cfg.TokenTTL) // as if it had been issued in its time
-	}
-	if c.ClientID == "" {
-		c.ClientID = c.Subject
-	}
-	if len(c.Audience) == 0 {
-		c.Audience = i.cfg.Audience[:1]
-	}
-	bits := make([]byte, 16)
-	rand.Read(bits) // never fails, see crypto/rand
-	id = base64.RawURLEncoding.EncodeToString(bits)
-	claims := jwt.MapClaims{
-		"iss": i.cfg.URL, "sub": c.Subject, "aud": oneOrMany(c.Audience), "client_id": c.ClientID,
-		"iat": issued.Unix(), "exp": expires.Unix(), "jti": id,
-	}
-	if len(c.Scopes) > 0 {
-		claims["scope"] = strings.Join(c.Scopes, " ")
-	}
-	if len(c.Agents) > 0 {
-		claims["agent_id"] = oneOrMany(c.Agents)
-	}
-	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
-	t.Header["typ"], t.Header["kid"] = "at+jwt", key.ID
-	if token, err = t.SignedString(key.private); err != nil {
-		return "", "", fmt.Errorf("signing a token: %w", err)
-	}
-	return token, id, nil
-}
-
-// oneOrMany is how JWT writes a list of names: a single one stands alone.
-func oneOrMany(names []string) any {
-	if len(names) == 1 {
-		return names[0]
-	}
-	return names
-}
 
 // Read gives the principal of a token that this issuer signed and that no
 // validator refuses yet as expired, whatever its leeway. It knows nothing of

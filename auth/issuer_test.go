@@ -170,32 +170,6 @@ func TestJWKSVerifiesTokens(t *testing.T) {
 	}
 }
 
-func TestMint(t *testing.T) {
-	clock := newTestClock()
-	i, _ := openTestIssuer(t, clock, nil)
-	token, err := i.Mint(auth.Claims{
-		Subject: "ops", ClientID: "console", Scopes: []string{"b", "a"}, Agents: []string{"one", "two"},
-		Audience: []string{"x", "y"}, TTL: -time.Minute,
-	})
-	if err != nil {
-		t.Fatalf("Mint: %v", err)
-	}
-	_, claims := tokenParts(t, token)
-	delete(claims, "jti")
-	exp := float64(clock.Now().Add(-time.Minute).Unix())
-	if diff := cmp.Diff(map[string]any{
-		"iss": issuerURL, "sub": "ops", "client_id": "console", "aud": []any{"x", "y"}, "iat": exp - 900, "exp": exp,
-		"scope": "b a", "agent_id": []any{"one", "two"},
-	}, claims); diff != "" {
-		t.Errorf("claims (-want +got):\n%s", diff)
-	}
-	for _, bad := range []auth.Claims{{}, {Subject: "x", Scopes: []string{"two words"}}} {
-		if _, err := i.Mint(bad); err == nil {
-			t.Errorf("Mint(%+v) did not fail", bad)
-		}
-	}
-}
-
 func TestReadGivesThePrincipal(t *testing.T) {
 	clock := newTestClock()
 	i, _ := openTestIssuer(t, clock, nil)
@@ -246,8 +220,12 @@ func TestOpenIssuerRefuses(t *testing.T) {
 		"TokenTTL -1s":                       func(c *auth.IssuerConfig) { c.TokenTTL = -time.Second },
 		"TokenTTL 25h0m0s":                   func(c *auth.IssuerConfig) { c.TokenTTL = 25 * time.Hour },
 		"TokenTTL 1.5s":                      func(c *auth.IssuerConfig) { c.TokenTTL = 1500 * time.Millisecond },
+		"LongestTTL 14m0s":                   func(c *auth.IssuerConfig) { c.LongestTTL = 14 * time.Minute },
+		"LongestTTL 744h0m1s":                func(c *auth.IssuerConfig) { c.LongestTTL = 31*24*time.Hour + time.Second },
+		"LongestTTL 20m0.5s":                 func(c *auth.IssuerConfig) { c.LongestTTL = 20*time.Minute + time.Second/2 },
 		"one of Audience is empty":           func(c *auth.IssuerConfig) { c.Audience = []string{""} },
 		`client id "a b" is not`:             withClient("a b", auth.Client{SecretHash: cheapHash("x")}),
+		`must not begin with "admin:"`:       withClient("admin:a", auth.Client{SecretHash: cheapHash("x")}),
 		`client "a": secret_hash is not`:     withClient("a", auth.Client{SecretHash: "plain"}),
 		`client "a": secret_hash has costs`:  withClient("a", auth.Client{SecretHash: "$argon2id$v=19$m=9,t=1$c2FsdHNhbHQ$AAAA"}),
 		`costs out of range`:                 withClient("a", auth.Client{SecretHash: strings.Replace(cheapHash("x"), "m=8,", "m=4294967295,", 1)}),
@@ -289,5 +267,19 @@ func TestBrokenFileKeepsTheLastGood(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), `"event":"file_refused"`); n != 1 {
 		t.Errorf("%d lines of the refused file, want 1:\n%s", n, log.String())
+	}
+	if err := auth.RotateKeys(cfg.KeyFile); err == nil {
+		t.Error("RotateKeys of a broken file did not fail")
+	}
+	if err := os.Remove(cfg.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	mended, err := auth.OpenIssuer(cfg) // makes a new file
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(time.Second)
+	if got := string(i.JWKS()); got != string(mended.JWKS()) {
+		t.Errorf("JWKS() = %s, want that of the new file %s", got, mended.JWKS())
 	}
 }

@@ -51,16 +51,21 @@ func NewProviders(cfg Config) (*Providers, error) {
 			keys: &keyStore{
 				provider: p, client: client, now: cfg.Now, log: cfg.Log, misses: map[string]time.Time{},
 			},
-			parser: jwt.NewParser(
-				jwt.WithValidMethods(p.Algorithms), jwt.WithIssuer(p.Issuer), jwt.WithAudience(p.Audience...),
-				jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(cfg.Leeway),
-				jwt.WithStrictDecoding(), jwt.WithTimeFunc(cfg.Now),
-			),
+			parser: newParser(p, cfg),
 		}
 		ps.byIssuer[p.Issuer] = made
 		ps.list = append(ps.list, made)
 	}
 	return ps, nil
+}
+
+// newParser makes the reader of tokens with the provider's rules.
+func newParser(p Provider, cfg Config) *jwt.Parser {
+	return jwt.NewParser(
+		jwt.WithValidMethods(p.Algorithms), jwt.WithIssuer(p.Issuer), jwt.WithAudience(p.Audience...),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(cfg.Leeway),
+		jwt.WithStrictDecoding(), jwt.WithTimeFunc(cfg.Now),
+	)
 }
 
 // Run fetches the keys of all providers and keeps them fresh. It blocks until

@@ -22,8 +22,9 @@ const (
 // keyFile is the content of an issuer's key file.
 type keyFile struct {
 	Version int `json:"version"` // 1
-	// TokenTTL is the longest life that an issuer of this file gives to tokens, in
-	// seconds. It is what a rotation has to wait for.
+	// TokenTTL is the longest life that an issuer of this file gives to tokens
+	// without a note (IssuerConfig.LongestTTL), in seconds. It is what a rotation
+	// has to wait for.
 	TokenTTL int64       `json:"token_ttl_seconds"`
 	Keys     []issuerKey `json:"keys"`
 }

@@ -138,6 +138,8 @@ type watchedFile[T any] struct {
 	seen    fs.FileInfo // facts of the file behind content; nil: it was missing
 	looked  time.Time   // when the file was last looked at
 	failed  string      // the last error, so that it is logged once
+	refused fs.FileInfo // facts of the file that caused it
+	tried   time.Time   // when that file was last read
 }
 
 // lookEvery is how long a look at a watched file counts.
@@ -161,10 +163,12 @@ func (w *watchedFile[T]) get(fresh bool) T {
 		return w.content
 	}
 	w.looked = now
-	if !w.changedLocked() {
+	info, changed := w.changedLocked()
+	if !changed || w.refusedLocked(info, now) {
 		return w.content
 	}
 	if err := w.loadLocked(); err != nil {
+		w.refused, w.tried = info, now
 		if w.failed != err.Error() {
 			w.log.Error().Err(err).Str("event", "file_refused").Str("file", w.path).
 				Msg("the last good content stays in force")
@@ -172,20 +176,32 @@ func (w *watchedFile[T]) get(fresh bool) T {
 		w.failed = err.Error()
 		return w.content
 	}
-	w.failed = ""
+	w.failed, w.refused = "", nil
 	w.log.Info().Str("event", "file_reloaded").Str("file", w.path).Send()
 	return w.content
 }
 
 // changedLocked tells whether the file is another one than the last that was
-// read. Every change of ours is a rename, so file, time and size tell it.
-func (w *watchedFile[T]) changedLocked() bool {
+// read, and its facts, nil if it cannot be looked at. Every change of ours is a
+// rename, so file, time and size tell it.
+func (w *watchedFile[T]) changedLocked() (info fs.FileInfo, changed bool) {
 	info, err := os.Stat(w.path)
-	if err != nil || w.seen == nil {
-		return (err == nil) != (w.seen != nil) || !errors.Is(err, fs.ErrNotExist)
+	if err != nil {
+		return nil, w.seen != nil || !errors.Is(err, fs.ErrNotExist)
 	}
-	return !os.SameFile(info, w.seen) || !info.ModTime().Equal(w.seen.ModTime()) || info.Size() != w.seen.Size() ||
-		info.Mode() != w.seen.Mode()
+	return info, w.seen == nil || !sameFacts(info, w.seen)
+}
+
+// refusedLocked tells whether this file has just been refused: it is not read
+// again on every call, but now and then, for the trouble may have been elsewhere.
+func (w *watchedFile[T]) refusedLocked(info fs.FileInfo, now time.Time) bool {
+	since := now.Sub(w.tried)
+	return info != nil && w.refused != nil && sameFacts(info, w.refused) && since >= 0 && since < lookEvery
+}
+
+// sameFacts compares two looks at a file.
+func sameFacts(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }
 
 func (w *watchedFile[T]) loadLocked() error {

@@ -30,6 +30,13 @@ func NewSecret() (secret, hash string) {
 	return secret, HashSecret(secret)
 }
 
+// madeSecret tells whether a secret has the form that [NewSecret] gives to them,
+// which is beyond guessing.
+func madeSecret(secret string) bool {
+	random, ok := strings.CutPrefix(secret, secretPrefix)
+	return ok && len(random) == base64.RawURLEncoding.EncodedLen(32)
+}
+
 // HashSecret gives the argon2id hash of a secret (RFC 9106) with a fresh salt in
 // PHC form, $argon2id$v=19$m=19456,t=2,p=1$salt$hash. The costs are OWASP's
 // least: what arcd makes has 256 random bits, which no cost would protect better.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -25,6 +26,10 @@ type answer struct {
 	Code    arc.Code       `json:"code"`
 	Message string         `json:"message"`
 	Details map[string]any `json:"details"`
+
+	Type      string `json:"type"`
+	Detail    string `json:"detail"`
+	ErrorCode string `json:"error_code"`
 }
 
 // failure is an error object of either envelope.
@@ -51,6 +56,9 @@ func (c *Client) result(resp *http.Response, body []byte, id string) (json.RawMe
 	case a.Error != nil:
 		return nil, a.Error.public(resp)
 	case resp.StatusCode >= http.StatusMultipleChoices:
+		if a.ErrorCode != "" {
+			return nil, a.problem().public(resp)
+		}
 		if a.Code == 0 {
 			return nil, unreadable(resp, errEmpty)
 		}
@@ -63,6 +71,14 @@ func (c *Client) result(resp *http.Response, body []byte, id string) (json.RawMe
 		return nil, errEmpty
 	}
 	return a.Result, nil
+}
+
+// problem reads the answer as the problem document of a page that is no ARC
+// endpoint.
+func (a *answer) problem() *failure {
+	kind := arc.Problem(a.Type[strings.LastIndexByte(a.Type, '/')+1:])
+	e := arc.Refuse(kind, strings.ToLower(a.ErrorCode), "%s", a.Detail)
+	return &failure{Code: e.Code, Message: e.Message, Details: e.Details}
 }
 
 // public makes the error that the caller of a method gets.

@@ -141,13 +141,27 @@ func TestErrorsAreTypedAtAnyStatus(t *testing.T) {
 		"ARC at 401":      {401, `{"arc":"1.0","id":$ID,"result":null,"error":{"code":-44004,"message":"m","details":{"taskId":"t"}}}`, -44004},
 		"JSON-RPC":        {200, `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32602,"message":"m","data":{"taskId":"t"}}}`, -32602},
 		"id not readable": {400, `{"arc":"1.0","id":"error","result":null,"error":{"code":-32700,"message":"m","details":{"taskId":"t"}}}`, -32700},
-		"problem":         {404, `{"type":"about:blank","status":404,"code":-32601,"message":"m","details":{"taskId":"t"}}`, -32601},
+		"at the top":      {404, `{"code":-32601,"message":"m","details":{"taskId":"t"}}`, -32601},
 	} {
 		web, _ := serve(t, c.status, map[string]string{"Retry-After": "7"}, c.answer)
 		_, err := web.GetTask(t.Context(), "a", arc.GetTaskParams{TaskID: "t"})
 		e, ok := errors.AsType[*arc.Error](err)
 		if !ok || e.Code != c.code || e.Message != "m" || e.Details["taskId"] != "t" || e.RetryAfter != 7*time.Second {
 			t.Errorf("%s: %#v, want code %d with all that came with it", label, err, c.code)
+		}
+	}
+}
+
+// TestProblemDocuments: what answers at a wrong address says why too.
+func TestProblemDocuments(t *testing.T) {
+	for kind, code := range map[string]arc.Code{
+		"https://arcp.0x001.tech/docs/problems/not-found": arc.CodeMethodNotFound, "token-invalid": arc.CodeTokenInvalid, "odd": arc.CodeInternal,
+	} {
+		web, _ := serve(t, 404, map[string]string{"Retry-After": "7"}, `{"type":"`+kind+`","status":404,"detail":"m","error_code":"NOT_FOUND"}`)
+		_, err := web.GetTask(t.Context(), "a", arc.GetTaskParams{TaskID: "t"})
+		e, ok := errors.AsType[*arc.Error](err)
+		if !ok || e.Code != code || e.Message != "m" || e.Reason() != "not_found" || e.RetryAfter != 7*time.Second {
+			t.Errorf("%s: %#v, want code %d with all that came with it", kind, err, code)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/rpc"
 	"github.com/arcd-io/arcd/store"
 )
@@ -30,6 +31,9 @@ type Config struct {
 	Store store.Store
 	// Agents are the agents behind the endpoint, by id.
 	Agents map[string]Agent
+	// Registry knows the agents that registered themselves: they can be named as
+	// targets too. Nil: there are none.
+	Registry *registry.Registry
 	// Scopes replaces the scopes that a method needs, by method name.
 	Scopes map[string][]string
 	// ListAgents names the known agents in the details of -41001.
@@ -112,12 +116,9 @@ type Service struct {
 	mu      sync.Mutex // guards what follows
 	running map[string]*work
 	closed  bool // no new runs
-
-	revoked *revocations
 }
 
-// New makes a Service. It reads the revocations from the store, so that none is
-// missed; nothing runs before [Service.Run].
+// New makes a Service. Nothing runs before [Service.Run].
 func New(cfg Config) (*Service, error) {
 	if cfg.Store == nil {
 		return nil, fmt.Errorf("methods: Config.Store is required")
@@ -152,10 +153,6 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s.mux = rpc.NewMux(table, rpc.MuxConfig{Scopes: cfg.Scopes, AgentScopes: agentScopes})
-	var err error
-	if s.revoked, err = loadRevocations(context.Background(), cfg.Store, cfg.Now()); err != nil {
-		return nil, fmt.Errorf("reading revocations: %w", err)
-	}
 	return s, nil
 }
 
@@ -243,12 +240,18 @@ func (s *Service) Ready(ctx context.Context) error {
 	}
 }
 
-// Agents gives the cards of all agents, sorted by id.
+// Agents gives the cards of all agents, those of this server first, each sorted
+// by id.
 func (s *Service) Agents() []arc.Agent {
 	var cards []arc.Agent
 	for _, id := range slices.Sorted(maps.Keys(s.agents)) {
 		card, _ := s.Agent(id)
 		cards = append(cards, card)
+	}
+	if s.cfg.Registry != nil {
+		for _, a := range s.cfg.Registry.List(registry.Filter{}) {
+			cards = append(cards, registeredCard(&a))
+		}
 	}
 	return cards
 }
@@ -257,7 +260,7 @@ func (s *Service) Agents() []arc.Agent {
 func (s *Service) Agent(id string) (card arc.Agent, ok bool) {
 	a, ok := s.agents[id]
 	if !ok {
-		return arc.Agent{}, false
+		return s.registered(id)
 	}
 	card = arc.Agent{
 		ID: id, Name: a.Name, Description: a.Description, Version: a.Version,
@@ -269,8 +272,32 @@ func (s *Service) Agent(id string) (card arc.Agent, ok bool) {
 	return card, true
 }
 
-// target gives the agent that the call names; -41001 if it is not known,
-// -32602 if the call names none (the JSON-RPC envelope allows that).
+// registered gives the card of an agent that registered itself.
+func (s *Service) registered(id string) (card arc.Agent, ok bool) {
+	if s.cfg.Registry == nil {
+		return arc.Agent{}, false
+	}
+	a, ok := s.cfg.Registry.Agent(id)
+	if !ok {
+		return arc.Agent{}, false
+	}
+	return registeredCard(&a), true
+}
+
+func registeredCard(a *arc.AgentInfo) arc.Agent {
+	card := arc.Agent{
+		ID: a.AgentID, Name: a.Name, Description: a.ContextBrief, Version: a.Version,
+		Capabilities: a.Capabilities, Status: arc.AgentActive,
+	}
+	if a.Status != arc.AgentAlive {
+		card.Status = arc.AgentInactive
+	}
+	return card
+}
+
+// target gives the agent that the call names; -41001 if it is not known, -41002
+// if it is but cannot be given work, -32602 if the call names none (the JSON-RPC
+// envelope allows that).
 func (s *Service) target(c *rpc.Call) (*agent, error) {
 	if c.To == "" {
 		return nil, arc.InvalidParam("targetAgent", "is required for "+c.Method)
@@ -278,10 +305,25 @@ func (s *Service) target(c *rpc.Call) (*agent, error) {
 	if a, ok := s.agents[c.To]; ok {
 		return a, nil
 	}
+	if card, ok := s.registered(c.To); ok {
+		return nil, undeliverable(&card)
+	}
 	e := arc.Errorf(arc.CodeAgentNotFound, "there is no agent %q", c.To).
 		With("agentId", c.To).With("requestedAgent", c.To).With("retryable", false)
 	if s.cfg.ListAgents {
 		e.With("availableAgents", slices.Sorted(maps.Keys(s.agents)))
 	}
 	return nil, e
+}
+
+// undeliverable says why an agent that registered itself gets no work: this
+// version knows it, but has no way to hand it a task.
+func undeliverable(card *arc.Agent) *arc.Error {
+	if card.Status != arc.AgentActive {
+		return arc.Errorf(arc.CodeAgentUnavailable, "the agent %q has sent no heartbeat for too long", card.ID).
+			With("agentId", card.ID).With("reason", "agent_dead").With("retryable", true)
+	}
+	return arc.Errorf(arc.CodeAgentUnavailable,
+		"the agent %q is registered, but this version of arcd delivers work to its own agents only", card.ID).
+		With("agentId", card.ID).With("reason", "no_delivery").With("retryable", false)
 }

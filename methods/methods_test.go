@@ -666,28 +666,3 @@ func TestUnknownMethods(t *testing.T) {
 		wantCode(t, err, arc.CodeInsufficientScope)
 	}
 }
-
-func TestRevocationsSurvive(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "arcd.db")
-	p := alice()
-	p.Expires = time.Now().Add(time.Hour)
-	t.Run("before", func(t *testing.T) {
-		w := startOn(t, file, methods.Config{})
-		if w.s.Revoked(p) {
-			t.Error("revoked too early")
-		}
-		if err := w.s.RevokeToken(context.Background(), p); err != nil {
-			t.Fatal(err)
-		}
-		if !w.s.Revoked(p) {
-			t.Error("not revoked at once")
-		}
-	})
-	w := startOn(t, file, methods.Config{})
-	if !w.s.Revoked(p) {
-		t.Error("not revoked after a restart")
-	}
-	if w.s.Revoked(principal("bob")) {
-		t.Error("somebody else is revoked")
-	}
-}

@@ -125,7 +125,6 @@ func (s *Service) settle(ctx context.Context, t store.Thread) error {
 func (s *Service) prune(ctx context.Context) {
 	const batch = 500
 	now := s.now()
-	s.revoked.forgetExpired(now)
 	ended := time.Time{} // nothing is older than that
 	if s.cfg.Retention > 0 {
 		ended = now.Add(-s.cfg.Retention)

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
@@ -65,7 +64,7 @@ func (s *Server) status(err *arc.Error, streaming bool) int {
 	case err == nil || s.cfg.HTTPStatus == always200:
 		return http.StatusOK
 	case streaming || err.Code.Envelope() || err.Code.Access() || err.Code == arc.CodeInternal:
-		return statusOf(err)
+		return callStatus(err)
 	}
 	return http.StatusOK
 }
@@ -74,9 +73,9 @@ func (s *Server) status(err *arc.Error, streaming bool) int {
 // can tell -44003 and -44004 apart from other refusals.
 const always200 = "always_200"
 
-// statusOf is the status that fits the failure by HTTP's meaning. Keys that
-// cannot be had are our outage: a 401 would make callers drop a good token.
-func statusOf(err *arc.Error) int {
+// callStatus is the status that fits a call's failure by HTTP's meaning. Keys
+// that cannot be had are our outage: a 401 would make callers drop a good token.
+func callStatus(err *arc.Error) int {
 	if err.Reason() == auth.ReasonKeysUnavailable {
 		return http.StatusServiceUnavailable
 	}
@@ -87,24 +86,23 @@ func statusOf(err *arc.Error) int {
 // for them.
 func (s *Server) refusalHeaders(h http.Header, err *arc.Error) {
 	if err.Code.Access() {
-		if c := auth.Challenge(err, "arc", s.cfg.PublicURL+resourcePath+"/arc"); c != "" {
+		if c := auth.Challenge(err, realm, s.cfg.PublicURL+resourcePath+"/arc"); c != "" {
 			h.Set("WWW-Authenticate", c)
 		}
 	}
-	if err.RetryAfter > 0 {
-		seconds := (err.RetryAfter + time.Second - 1) / time.Second
-		h.Set("Retry-After", strconv.Itoa(int(seconds)))
-	}
+	retryAfter(h, err)
 }
 
 // Header values that many answers share; nobody changes them.
 var (
-	mediaARC   = []string{arc.MediaARC}
-	mediaJSON  = []string{arc.MediaJSON}
-	mediaSSE   = []string{arc.MediaSSE}
-	noStore    = []string{"no-store"}
-	noSniff    = []string{"nosniff"}
-	theReplays = []string{"true"}
+	mediaARC     = []string{arc.MediaARC}
+	mediaJSON    = []string{arc.MediaJSON}
+	mediaSSE     = []string{arc.MediaSSE}
+	mediaProblem = []string{"application/problem+json"}
+	noStore      = []string{"no-store"}
+	noSniff      = []string{"nosniff"}
+	noReferrer   = []string{"no-referrer"}
+	theReplays   = []string{"true"}
 )
 
 // buffers holds the bodies of answers while they are made.
@@ -163,7 +161,6 @@ func (s *Server) send(w *response, status int, dialect arc.Dialect, body []byte)
 		h["Content-Type"] = mediaJSON
 	}
 	h["Cache-Control"] = noStore
-	h["X-Content-Type-Options"] = noSniff
 	s.write(w, status, body)
 }
 
@@ -175,52 +172,6 @@ func (s *Server) write(w *response, status int, body []byte) {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
-}
-
-// problem refuses a request that is no call, or cannot become one. On the ARC
-// endpoint the body is an ARC envelope, elsewhere a problem document (RFC 9457).
-func (s *Server) problem(w *response, r *http.Request, err *arc.Error) {
-	s.problemStatus(w, r, statusOf(err), err)
-}
-
-// problemStatus is problem with a status that the code alone does not give.
-func (s *Server) problemStatus(w *response, r *http.Request, status int, err *arc.Error) {
-	s.refusalHeaders(w.Header(), err)
-	p := buffers.Get().(*[]byte)
-	defer putBuffer(p)
-	if r.URL.Path == "/arc" || r.URL.Path == "/arc/" {
-		b, _ := s.encode((*p)[:0], &arc.Request{}, nil, err, w.requestID)
-		*p = appendCopies(b, err)
-		s.send(w, status, arc.ARC, *p)
-		return
-	}
-	b, fault := rpc.AppendJSON((*p)[:0], problem{
-		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: err.Message,
-		Code: err.Code, Name: err.Code.Name(), Message: err.Message, Details: err.Object().Details, RequestID: w.requestID,
-	})
-	if fault != nil {
-		b = append((*p)[:0], "{}"...)
-	}
-	*p = b
-	h := w.Header()
-	h["Content-Type"] = []string{"application/problem+json"}
-	h["Cache-Control"] = noStore
-	h["X-Content-Type-Options"] = noSniff
-	s.write(w, status, b)
-}
-
-// problem is the HTTP rendering of a failure (RFC 9457), with arcd's own
-// members behind the standard's.
-type problem struct {
-	Type      string         `json:"type"`
-	Title     string         `json:"title"`
-	Status    int            `json:"status"`
-	Detail    string         `json:"detail"`
-	Code      arc.Code       `json:"code"`
-	Name      string         `json:"name"`
-	Message   string         `json:"message"`
-	Details   map[string]any `json:"details"`
-	RequestID string         `json:"requestId"`
 }
 
 // get lets only GET and HEAD through to a page.
@@ -238,9 +189,10 @@ func (s *Server) get(page func(*response, *http.Request)) http.HandlerFunc {
 // refuseMethod is 405, naming what is allowed (RFC 9110 section 15.5.6).
 func (s *Server) refuseMethod(w *response, r *http.Request, allowed ...string) {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	s.problemStatus(w, r, http.StatusMethodNotAllowed,
-		arc.Errorf(arc.CodeInvalidRequest, "this path does not take %s", r.Method).
-			With("allowed", allowed).With("retryable", false))
+	err := arc.Errorf(arc.CodeInvalidRequest, "this path does not take %s", r.Method).
+		With("allowed", allowed).With("retryable", false)
+	err.Problem = arc.ProblemMethod
+	s.problemStatus(w, r, http.StatusMethodNotAllowed, err)
 }
 
 // page sends a JSON page.
@@ -253,6 +205,5 @@ func (s *Server) page(w *response, r *http.Request, status int, cache string, v 
 	h := w.Header()
 	h["Content-Type"] = mediaJSON
 	h["Cache-Control"] = []string{cache}
-	h["X-Content-Type-Options"] = noSniff
 	s.write(w, status, b)
 }

@@ -45,7 +45,7 @@ func (s *Server) endpoint(plain http.ResponseWriter, r *http.Request) {
 // told before the token is judged, and the same decoded value goes to
 // authentication, authorisation and the method.
 func (s *Server) post(w *response, r *http.Request) {
-	body, status, err := s.readBody(w, r)
+	body, status, err := s.readBody(w, r, s.cfg.Limits.BodyBytes)
 	if err != nil {
 		s.problemStatus(w, r, status, err)
 		return
@@ -68,11 +68,10 @@ func (s *Server) post(w *response, r *http.Request) {
 
 // readBody reads the body within its limits of kind and size; the limit of time
 // is set by frame. On an error it gives the status too.
-func (s *Server) readBody(w *response, r *http.Request) ([]byte, int, *arc.Error) {
+func (s *Server) readBody(w *response, r *http.Request, limit int64) ([]byte, int, *arc.Error) {
 	if err := checkMedia(r.Header); err != nil {
 		return nil, http.StatusUnsupportedMediaType, err
 	}
-	limit := s.cfg.Limits.BodyBytes
 	if r.ContentLength > limit {
 		return nil, http.StatusRequestEntityTooLarge, tooLarge(r.ContentLength, limit)
 	}
@@ -102,8 +101,8 @@ func (s *Server) readBody(w *response, r *http.Request) ([]byte, int, *arc.Error
 // too, because the published Python client sends it on streaming calls.
 func checkMedia(h http.Header) *arc.Error {
 	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return arc.Errorf(arc.CodeInvalidRequest, "the body must not be compressed").
-			With("contentEncoding", e).With("retryable", false)
+		return mediaRefused(arc.Errorf(arc.CodeInvalidRequest, "the body must not be compressed").
+			With("contentEncoding", e))
 	}
 	full := h.Get("Content-Type")
 	switch full { // the usual spellings, without work
@@ -115,8 +114,14 @@ func checkMedia(h http.Header) *arc.Error {
 	case strings.EqualFold(name, arc.MediaARC), strings.EqualFold(name, arc.MediaJSON), strings.EqualFold(name, arc.MediaSSE):
 		return nil
 	}
-	return arc.Errorf(arc.CodeInvalidRequest, "the Content-Type must be %s or %s", arc.MediaARC, arc.MediaJSON).
-		With("contentType", full).With("supported", []string{arc.MediaARC, arc.MediaJSON}).With("retryable", false)
+	return mediaRefused(arc.Errorf(arc.CodeInvalidRequest, "the Content-Type must be %s or %s", arc.MediaARC, arc.MediaJSON).
+		With("contentType", full).With("supported", []string{arc.MediaARC, arc.MediaJSON}))
+}
+
+// mediaRefused names the kind of problem that a body of another kind is.
+func mediaRefused(err *arc.Error) *arc.Error {
+	err.Problem = arc.ProblemMediaType
+	return err.With("retryable", false)
 }
 
 // tooLarge names the size, as far as it is known, and the limit.
@@ -151,6 +156,16 @@ func (s *Server) authenticate(ctx context.Context, h http.Header, requestID stri
 		return nil, s.public(err, requestID)
 	}
 	return s.validate(ctx, token, requestID)
+}
+
+// bearer gives the token of a request that was authenticated; "" without
+// authentication.
+func (s *Server) bearer(h http.Header) string {
+	if s.anonymous != nil {
+		return ""
+	}
+	token, _ := auth.Bearer(h)
+	return token
 }
 
 // validate turns a token into its principal. An answer never says more of a bad
@@ -208,7 +223,7 @@ func (s *Server) single(w *response, r *http.Request, q *arc.Request, p *auth.Pr
 		Streaming:      (q.Dialect == arc.ARC || q.ID != "") && acceptsStream(r.Header),
 		Tick:           s.cfg.KeepAlive, Gap: s.cfg.EventGap,
 	}
-	streaming := wantsStream(c)
+	ctx, streaming := r.Context(), wantsStream(c)
 	if streaming {
 		if err := s.openStream(c, r.Header); err != nil {
 			s.audit(r.RemoteAddr, c, err)
@@ -216,15 +231,18 @@ func (s *Server) single(w *response, r *http.Request, q *arc.Request, p *auth.Pr
 			return
 		}
 		defer s.streams.give(p.Owner())
+		var leave func()
+		ctx, leave = s.holdOpen(ctx, p, s.bearer(r.Header), w.requestID)
+		defer leave()
 	}
-	result, err := s.dispatch(r.Context(), c)
+	result, err := s.dispatch(ctx, c)
 	if streaming { // its audit line must not wait for the end of the stream
 		s.audit(r.RemoteAddr, c, err)
 	} else {
 		w.call, w.failure = c, err
 	}
 	if stream, ok := result.(rpc.Stream); ok && err == nil {
-		s.serveStream(w, c, stream)
+		s.serveStream(ctx, w, c, stream)
 		return
 	}
 	if q.Dialect == arc.JSONRPC && q.ID == "" {

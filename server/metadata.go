@@ -74,7 +74,7 @@ func (s *Server) agentInfo(w *response, r *http.Request) {
 	known := s.anonymous != nil || r.Header.Get("Authorization") != ""
 	if known || id != "" {
 		if _, err := s.authenticate(r.Context(), r.Header, w.requestID); err != nil {
-			s.problem(w, r, err)
+			s.problem(w, r, tokenProblem(err, s.bearer(r.Header), s.cfg.Now()))
 			return
 		}
 	}
@@ -84,8 +84,7 @@ func (s *Server) agentInfo(w *response, r *http.Request) {
 	}
 	card, ok := s.service.Agent(id)
 	if !ok {
-		s.problem(w, r, arc.Errorf(arc.CodeAgentNotFound, "there is no agent %q", id).
-			With("agentId", id).With("retryable", false))
+		s.problem(w, r, arc.Refuse(arc.ProblemAgentNotFound, "agent_not_found", "There is no agent '%s'", id).With("agent_id", id))
 		return
 	}
 	s.page(w, r, http.StatusOK, "no-store", agentCard{card, s.endpoints(), s.mux.Names()})
@@ -126,27 +125,33 @@ func (s *Server) openRPC(w *response, _ *http.Request) {
 func (s *Server) index(plain http.ResponseWriter, r *http.Request) {
 	w := plain.(*response)
 	if r.URL.Path != "/" {
-		err := arc.Errorf(arc.CodeMethodNotFound, "there is nothing at this path").
-			With("path", r.URL.Path).With("retryable", false)
-		s.problemStatus(w, r, http.StatusNotFound, err)
+		s.problem(w, r, nothingHere())
 		return
 	}
 	s.get(func(w *response, r *http.Request) {
 		links := map[string]string{
 			"arc": "/arc", "health": "/health", "ready": "/readyz", "agents": "/agent-info",
-			"openrpc": "/openrpc.json", "protected_resource": resourcePath + "/arc",
+			"openrpc": "/openrpc.json", "openapi": "/openapi.json", "problems": "/docs/problems",
+			"protected_resource": resourcePath + "/arc",
 		}
 		if s.cfg.Issuer != nil {
 			links["token"], links["authorization_server"] = tokenPath, oauthMetadata
+		}
+		if s.cfg.Registry != nil {
+			links["registry"], links["register"] = "/agents", "/agents/register"
+			links["login"], links["temp_token"] = "/auth/login", "/auth/agent/request_temp_token"
 		}
 		for name, path := range links {
 			links[name] = s.cfg.PublicURL + path
 		}
 		s.page(w, r, http.StatusOK, metadataCache, struct {
 			Server   string            `json:"server"`
+			Service  string            `json:"service"` // as ARCP calls it
 			Protocol string            `json:"protocol"`
 			Version  string            `json:"version"`
+			Status   string            `json:"status"`
+			Docs     string            `json:"docs"`
 			Links    map[string]string `json:"links"`
-		}{s.cfg.ServerID, "ARC " + arc.Version, s.cfg.Version, links})
+		}{s.cfg.ServerID, s.cfg.ServerID, "ARC " + arc.Version, s.cfg.Version, "running", s.cfg.PublicURL + "/openapi.json", links})
 	})(w, r)
 }

@@ -78,7 +78,10 @@ func (s *Server) frame(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
 		w := &response{ResponseWriter: plain, timeout: s.cfg.WriteTimeout, requestID: requestID(r)}
 		start := s.cfg.Now()
-		w.Header()["X-Request-Id"] = []string{w.requestID}
+		h := w.Header()
+		h["X-Request-Id"] = []string{w.requestID}
+		h["X-Content-Type-Options"] = noSniff
+		h["Referrer-Policy"] = noReferrer
 		if r.Body != nil && r.Body != http.NoBody {
 			w.unread = true
 			// A connection without deadlines (a test's recorder) has nobody to wait for.
@@ -92,11 +95,28 @@ func (s *Server) frame(next http.Handler) http.Handler {
 	})
 }
 
+// requestPrefix begins the ids that problem documents show (contract section
+// 2.1).
+const requestPrefix = "req_"
+
 // requestID takes the caller's X-Request-ID if it is sane, else makes one.
+// Everywhere but on the ARC endpoint, whose callers may name a call as they
+// like, it begins with req_.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
-	if id == "" || len(id) > 128 {
+	if !saneID(id) {
 		return newRequestID()
+	}
+	if isARC(r.URL.Path) || strings.HasPrefix(id, requestPrefix) {
+		return id
+	}
+	return requestPrefix + id
+}
+
+// saneID tells whether a caller's id can go into headers, bodies and logs.
+func saneID(id string) bool {
+	if id == "" || len(id) > 128 {
+		return false
 	}
 	for i := range len(id) {
 		c := id[i]
@@ -104,15 +124,15 @@ func requestID(r *http.Request) string {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
 		case strings.IndexByte("-_.:/=+", c) >= 0:
 		default:
-			return newRequestID()
+			return false
 		}
 	}
-	return id
+	return true
 }
 
 // newRequestID makes an id of 130 random bits: it names the request in answers,
 // so it must not be guessed from another.
-func newRequestID() string { return "req_" + rand.Text() }
+func newRequestID() string { return requestPrefix + rand.Text() }
 
 // recover answers a panic with -32603. One of net/http's own goes on: it asks
 // for the connection to be cut.
@@ -143,6 +163,13 @@ func (s *Server) logAccess(w *response, r *http.Request, start time.Time) {
 		s.judged(line, w.call, w.failure)
 	} else {
 		line.Str("event", "request").Str("request_id", w.requestID)
+		if w.failure != nil {
+			line.Str("error_code", w.failure.ErrorCode())
+			// Elsewhere the cause may quote the body, which may hold a password.
+			if w.failure.Code.Access() || w.status >= http.StatusInternalServerError {
+				line.AnErr("cause", w.failure.Unwrap())
+			}
+		}
 		if w.traceID != "" {
 			line.Str("trace_id", w.traceID)
 		}
@@ -165,7 +192,16 @@ func host(address string) string {
 }
 
 // exposed lists the headers that a script may read from an answer.
-const exposed = "WWW-Authenticate, Retry-After, Idempotency-Replayed, X-Request-ID"
+const exposed = "WWW-Authenticate, Retry-After, Location, Link, Idempotency-Replayed, X-Idempotent-Replayed, X-Request-ID"
+
+// What a script of an allowed origin may send, besides what it may send
+// anywhere. The second line is what the ARCP pages' JavaScript and dashboards
+// send (contract section 1.0).
+const (
+	corsMethods = "GET, POST, DELETE, OPTIONS"
+	corsHeaders = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, X-Request-ID, " +
+		"X-Client-Fingerprint, X-Session-Pin, X-Requested-With, X-CSRF-Token, Accept-Language, Content-Language, DPoP"
+)
 
 // browser applies the rules for requests that a browser made for a page: CORS
 // for the allowed origins, refusal of the others' (see
@@ -178,22 +214,8 @@ func (s *Server) browser(w *response, r *http.Request) bool {
 		s.problem(w, r, refuseOrigin("host_not_allowed", "the Host header names another server"))
 		return false
 	}
-	origin := r.Header.Get("Origin")
-	if len(s.cfg.CORSOrigins) > 0 {
-		w.Header().Add("Vary", "Origin")
-		if origin != "" && s.allowedOrigin(origin) {
-			h := w.Header()
-			h.Set("Access-Control-Allow-Origin", origin)
-			h.Set("Access-Control-Expose-Headers", exposed)
-			if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-				h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-				h.Set("Access-Control-Allow-Headers",
-					"Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, X-Request-ID")
-				h.Set("Access-Control-Max-Age", "600")
-				w.WriteHeader(http.StatusNoContent)
-				return false
-			}
-		}
+	if !s.cors(w, r) {
+		return false
 	}
 	if s.protection != nil {
 		if err := s.protection.Check(r); err != nil {
@@ -204,9 +226,40 @@ func (s *Server) browser(w *response, r *http.Request) bool {
 	return true
 }
 
+// cors tells the browser what a page of another origin may do here, and whether
+// the request goes on: preflights end here (Fetch standard, section 3.3).
+func (s *Server) cors(w *response, r *http.Request) bool {
+	h := w.Header()
+	if len(s.cfg.CORSOrigins) > 0 {
+		h.Add("Vary", "Origin")
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+	if !s.allowedOrigin(origin) {
+		if preflight {
+			s.problem(w, r, refuseOrigin("cross_origin", "pages of this origin may not call here"))
+		}
+		return !preflight
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", exposed)
+	if preflight {
+		h.Set("Access-Control-Allow-Methods", corsMethods)
+		h.Set("Access-Control-Allow-Headers", corsHeaders)
+		h.Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return !preflight
+}
+
 // refuseOrigin is the 403 for requests that a foreign page had a browser make.
 func refuseOrigin(reason, text string) *arc.Error {
-	return arc.Errorf(arc.CodeUnauthorized, "%s", text).With("reason", reason).With("retryable", false)
+	err := arc.Errorf(arc.CodeUnauthorized, "%s", text).With("reason", reason).With("retryable", false)
+	err.Problem = arc.ProblemForbidden
+	return err
 }
 
 // allowedOrigin compares exactly, as browsers send origins in one form only.

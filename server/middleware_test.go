@@ -36,9 +36,13 @@ func TestRequestID(t *testing.T) {
 		if sent != "" {
 			header["X-Request-ID"] = sent
 		}
-		got := w.do(ask{method: http.MethodGet, path: "/livez", header: header}).header.Get("X-Request-ID")
+		got := w.do(ask{method: http.MethodGet, path: "/arc", header: header}).header.Get("X-Request-ID")
 		if (got == sent) != kept || !kept && !strings.HasPrefix(got, "req_") {
-			t.Errorf("X-Request-ID %q came back as %q, kept must be %t", sent, got, kept)
+			t.Errorf("on /arc X-Request-ID %q came back as %q, kept must be %t", sent, got, kept)
+		}
+		got = w.do(ask{method: http.MethodGet, path: "/livez", header: header}).header.Get("X-Request-ID")
+		if (got == "req_"+sent) != kept || !strings.HasPrefix(got, "req_") {
+			t.Errorf("elsewhere X-Request-ID %q came back as %q, kept must be %t", sent, got, kept)
 		}
 	}
 }

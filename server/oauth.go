@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/registry"
 )
 
 // The paths of the token service, relative to the public URL.
@@ -27,21 +28,23 @@ const (
 )
 
 // oauthRoutes adds the token service to mux; without an issuer it adds nothing.
-// These paths speak OAuth: whatever is not 2xx is an error of RFC 6749 section
-// 5.2, never an ARC envelope.
+// The paths below /oauth speak OAuth: whatever is not 2xx is an error of RFC 6749
+// section 5.2, no problem document.
 func (s *Server) oauthRoutes(mux *http.ServeMux) {
 	if s.cfg.Issuer == nil {
 		return
 	}
 	metadata := s.oauthMetadata()
 	mux.Handle(tokenPath, oauthPost(s.handleToken))
-	mux.Handle(revokePath, oauthPost(s.handleRevoke))
-	mux.Handle(jwksPath, oauthGet("application/jwk-set+json", s.cfg.Issuer.JWKS))
-	mux.Handle(oauthMetadata, oauthGet("application/json", func() []byte { return metadata }))
+	if s.cfg.Registry != nil { // it keeps the revocations
+		mux.Handle(revokePath, oauthPost(s.handleRevoke))
+	}
+	mux.Handle(jwksPath, s.oauthGet("application/jwk-set+json", s.cfg.Issuer.JWKS))
+	mux.Handle(oauthMetadata, s.oauthGet("application/json", func() []byte { return metadata }))
 	// An issuer with a path has its document at a path of its own too (RFC 8414
 	// section 3.1).
 	if u, err := url.Parse(s.cfg.Issuer.Provider().Issuer); err == nil && strings.Trim(u.Path, "/") != "" {
-		mux.Handle(oauthMetadata+strings.TrimSuffix(u.Path, "/"), oauthGet("application/json", func() []byte { return metadata }))
+		mux.Handle(oauthMetadata+strings.TrimSuffix(u.Path, "/"), s.oauthGet("application/json", func() []byte { return metadata }))
 	}
 }
 
@@ -52,7 +55,10 @@ func oauthPost(h http.HandlerFunc) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Pragma", "no-cache")
 		if r.Method != http.MethodPost {
-			writeMethodRefused(w, "POST")
+			w.Header().Set("Allow", http.MethodPost)
+			writeOAuthError(w, &auth.OAuthError{
+				Status: http.StatusMethodNotAllowed, Code: auth.OAuthInvalidRequest, Description: "this path takes POST only",
+			})
 			return
 		}
 		h(w, r)
@@ -60,25 +66,14 @@ func oauthPost(h http.HandlerFunc) http.Handler {
 }
 
 // oauthGet serves a public document that may be cached for a while.
-func oauthGet(contentType string, document func() []byte) http.Handler {
+func (s *Server) oauthGet(contentType string, document func() []byte) http.Handler {
 	maxAge := strconv.Itoa(int(metadataMaxAge / time.Second))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			writeMethodRefused(w, "GET, HEAD")
-			return
-		}
+	return s.get(func(w *response, _ *http.Request) {
 		body := document()
 		w.Header().Set("Content-Type", contentType)
 		w.Header().Set("Cache-Control", "public, max-age="+maxAge)
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body) // a caller that has gone misses nothing
-	})
-}
-
-func writeMethodRefused(w http.ResponseWriter, allow string) {
-	w.Header().Set("Allow", allow)
-	writeOAuthError(w, &auth.OAuthError{
-		Status: http.StatusMethodNotAllowed, Code: auth.OAuthInvalidRequest, Description: "this path takes " + allow + " only",
 	})
 }
 
@@ -127,6 +122,7 @@ func (s *Server) handleToken(w http.ResponseWriter, r *http.Request) {
 	}
 	s.oauthLog(w, r, zerolog.InfoLevel, "token_issued", params).Str("grant_type", grantType).Str("scope", grant.Scope).
 		Strs("aud", grant.Audience).Str("jti_hash", hashed(grant.TokenID)).Int("expires_in", grant.ExpiresIn).Send()
+	s.oauthAudit(w, r, "token_issued", params, "", map[string]any{"scope": grant.Scope, "jti_hash": hashed(grant.TokenID)})
 	writeOAuth(w, http.StatusOK, grant)
 }
 
@@ -157,7 +153,7 @@ func (s *Server) handleRevoke(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	if err := s.service.RevokeToken(r.Context(), token); err != nil {
+	if err := s.cfg.Registry.RevokeToken(r.Context(), token); err != nil {
 		// 503 tells the client that the token is still good and to try again (RFC
 		// 7009 section 2.2.1).
 		s.log.Error().Err(err).Str("event", "revocation_failed").Send()
@@ -167,7 +163,9 @@ func (s *Server) handleRevoke(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
+	s.guard.wake()
 	s.oauthLog(w, r, zerolog.InfoLevel, "token_revoked", params).Bool("known", true).Str("jti_hash", hashed(token.TokenID)).Send()
+	s.oauthAudit(w, r, "token_revoked", params, "", map[string]any{"jti_hash": hashed(token.TokenID)})
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -183,6 +181,11 @@ func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, params *oau
 	}
 	s.oauthLog(w, r, zerolog.WarnLevel, "token_refused", params).Str("path", r.URL.Path).
 		Str("error", refused.Code).Str("reason", refused.Reason).Int("status", refused.Status).Send()
+	event := "token_issued"
+	if r.URL.Path == revokePath {
+		event = "token_revoked"
+	}
+	s.oauthAudit(w, r, event, params, strings.ToUpper(refused.Reason), nil)
 	writeOAuthError(w, refused)
 }
 
@@ -194,6 +197,15 @@ func (s *Server) oauthLog(w http.ResponseWriter, r *http.Request, level zerolog.
 		line = line.Str("client_id", params.clientID[:min(len(params.clientID), 128)])
 	}
 	return line
+}
+
+// oauthAudit keeps in the audit log what oauthLog has logged.
+func (s *Server) oauthAudit(w http.ResponseWriter, r *http.Request, event string, params *oauthParams, refusal string, detail map[string]any) {
+	if s.cfg.Registry == nil {
+		return
+	}
+	c := &registry.Caller{Remote: remote(r), RequestID: w.Header().Get("X-Request-Id")}
+	s.cfg.Registry.Record(c, event, params.clientID, refusal, detail)
 }
 
 // hashed stands for a token id in logs, here as in the access lines: it can be

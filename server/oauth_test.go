@@ -22,6 +22,7 @@ import (
 
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/methods"
+	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/server"
 	"github.com/arcd-io/arcd/store"
 	"github.com/arcd-io/arcd/store/sqlite"
@@ -58,11 +59,10 @@ func (l *lockedBuffer) String() string {
 
 // startTokenService runs the service over a store; wrap, if not nil, may stand
 // before the store.
-func startTokenService(t *testing.T, wrap func(store.Store) store.Store) *tokenService {
+func startTokenService(t *testing.T, wrap func(store.Registry) store.Registry) *tokenService {
 	t.Helper()
 	folder := t.TempDir()
 	ts := &tokenService{log: new(lockedBuffer)}
-	var st store.Store
 	st, err := sqlite.Open(t.Context(), sqlite.Config{File: filepath.Join(folder, "arcd.db")})
 	if err != nil {
 		t.Fatalf("sqlite.Open: %v", err)
@@ -72,8 +72,9 @@ func startTokenService(t *testing.T, wrap func(store.Store) store.Store) *tokenS
 			t.Errorf("closing the store: %v", err)
 		}
 	})
+	var kept store.Registry = st
 	if wrap != nil {
-		st = wrap(st)
+		kept = wrap(st)
 	}
 	service, err := methods.New(methods.Config{Store: st})
 	if err != nil {
@@ -93,7 +94,11 @@ func startTokenService(t *testing.T, wrap func(store.Store) store.Store) *tokenS
 	if err != nil {
 		t.Fatalf("OpenIssuer: %v", err)
 	}
-	providers, err := auth.NewProviders(auth.Config{Providers: []auth.Provider{ts.issuer.Provider()}, Revoked: service.Revoked})
+	reg, err := registry.Open(t.Context(), registry.Config{Store: kept, Issuer: ts.issuer})
+	if err != nil {
+		t.Fatalf("registry.Open: %v", err)
+	}
+	providers, err := auth.NewProviders(auth.Config{Providers: []auth.Provider{ts.issuer.Provider()}, Revoked: reg.Revoked})
 	if err != nil {
 		t.Fatalf("NewProviders: %v", err)
 	}
@@ -103,7 +108,7 @@ func startTokenService(t *testing.T, wrap func(store.Store) store.Store) *tokenS
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	ts.validator = providers
 	ts.Config.Handler = server.New(server.Config{
-		Service: service, Validator: providers, Issuer: ts.issuer, PublicURL: public, Log: zerolog.New(ts.log),
+		Service: service, Validator: providers, Issuer: ts.issuer, Registry: reg, PublicURL: public, Log: zerolog.New(ts.log),
 	}).Handler()
 	ts.Start()
 	t.Cleanup(ts.Close)
@@ -337,7 +342,7 @@ func TestRevocation(t *testing.T) {
 
 // A revocation that was not stored must not be answered as done.
 func TestRevocationNotStored(t *testing.T) {
-	ts := startTokenService(t, func(st store.Store) store.Store { return failingStore{st} })
+	ts := startTokenService(t, func(st store.Registry) store.Registry { return failingStore{st} })
 	body := url.Values{"token": {ts.grantToken(t)}}.Encode()
 	a := ts.do(t, "POST", "/oauth/revoke", body, "Content-Type", formType, "Authorization", basic("ci", ts.secret))
 	if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || strings.Contains(a.raw, "disk") {
@@ -346,7 +351,7 @@ func TestRevocationNotStored(t *testing.T) {
 }
 
 // failingStore is a store whose disk fails on revocations.
-type failingStore struct{ store.Store }
+type failingStore struct{ store.Registry }
 
 func (failingStore) Revoke(context.Context, store.Revocation) error {
 	return errors.New("disk on fire")
@@ -395,7 +400,11 @@ func TestTokenServiceMethods(t *testing.T) {
 				}
 				continue
 			}
-			if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != allow || a.Body["error"] != "invalid_request" {
+			word, want := a.Body["error"], "invalid_request"
+			if strings.HasPrefix(path, "/.well-known/") {
+				word, want = a.Body["error_code"], "METHOD_NOT_ALLOWED"
+			}
+			if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != allow || word != want {
 				t.Errorf("%s %s: %d %s, Allow %q; want 405 with Allow %q", method, path, a.Status, a.raw, a.Header.Get("Allow"), allow)
 			}
 		}
@@ -410,7 +419,7 @@ func TestTokenServiceMethods(t *testing.T) {
 func TestTokenServiceAudit(t *testing.T) {
 	ts := startTokenService(t, nil)
 	token := ts.grantToken(t)
-	ts.do(t, "POST", "/oauth/token", "grant_type=client_credentials&client_id=ci&client_secret=wr0ngsecret", "Content-Type", formType, "X-Request-ID", "req-7")
+	ts.do(t, "POST", "/oauth/token", "grant_type=client_credentials&client_id=ci&client_secret=wr0ngsecret", "Content-Type", formType, "X-Request-ID", "req_7")
 	ts.do(t, "POST", "/oauth/revoke", "token="+token, "Content-Type", formType, "Authorization", basic("ci", ts.secret))
 	principal, err := ts.issuer.Read(token)
 	if err != nil {
@@ -430,7 +439,7 @@ func TestTokenServiceAudit(t *testing.T) {
 		}
 		if event, _ := m["event"].(string); strings.HasPrefix(event, "token_") {
 			for _, name := range []string{"time", "request_id", "jti_hash"} {
-				if m["request_id"] != "req-7" {
+				if m["request_id"] != "req_7" {
 					delete(m, name)
 				}
 			}
@@ -443,7 +452,7 @@ func TestTokenServiceAudit(t *testing.T) {
 			"scope": "arc.agent.caller arc.task.controller", "aud": []any{ts.URL}, "expires_in": 900.0,
 		},
 		{
-			"level": "warn", "event": "token_refused", "remote": "127.0.0.1", "client_id": "ci", "request_id": "req-7",
+			"level": "warn", "event": "token_refused", "remote": "127.0.0.1", "client_id": "ci", "request_id": "req_7",
 			"path": "/oauth/token", "error": "invalid_client", "reason": "wrong_secret", "status": 401.0,
 		},
 		{"level": "info", "event": "token_revoked", "remote": "127.0.0.1", "client_id": "ci", "known": true},

@@ -37,6 +37,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		failed <- web.Serve(l)
 	})
 	defer serving.Wait()
+	defer s.guard.close()
 	select {
 	case err := <-failed:
 		s.closeSockets()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/methods"
+	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/rpc"
 )
 
@@ -29,6 +30,18 @@ type Config struct {
 	Validator auth.Validator
 	// Issuer is arcd's own token service; nil: its routes do not exist.
 	Issuer *auth.Issuer
+	// Registry is the agent registry; it needs Issuer. Nil: its routes do not exist,
+	// and tokens of Issuer cannot be revoked.
+	Registry *registry.Registry
+	// RegistryValidator is Validator for the registry's routes: it also takes the
+	// tokens that are for registering only.
+	RegistryValidator auth.Validator
+	// Metrics counts what happens, for /metrics. Nil: nothing is counted.
+	Metrics *Metrics
+	// ScrapeToken is a bearer token that may read /metrics. "": none is.
+	ScrapeToken string
+	// Notify tells registered agents something. Nil: nobody is told anything.
+	Notify Notifier
 	// AuthServers lists the issuers whose tokens Validator takes, for the
 	// metadata of RFC 9728. Issuer's own is added.
 	AuthServers []string
@@ -42,6 +55,11 @@ type Config struct {
 	ServerID string
 	// Version is shown by /health and /agent-info. Default "dev".
 	Version string
+
+	// ProblemBase stands before the kind of a problem in the type of problem
+	// documents; it ends in a slash. Default "https://arcp.0x001.tech/docs/problems/".
+	// The server has the same pages below its own /docs/problems/.
+	ProblemBase string
 
 	// Limits bounds what callers may send and hold.
 	Limits Limits
@@ -84,6 +102,10 @@ type Limits struct {
 	Batch             int   // most items of a JSON-RPC batch; default 50
 	StreamsPerSubject int   // most open streams and sockets, each, of one owner; default 100
 	SocketCalls       int   // most calls in flight on one WebSocket; default 64
+
+	// Most open WebSockets of GET /agents/ws, and as many of GET /public/ws:
+	ListSockets           int // altogether; default 100
+	ListSocketsPerAddress int // from one address; default 10
 }
 
 // Server is the HTTP face of arcd. Make one with [New].
@@ -97,6 +119,11 @@ type Server struct {
 	anonymous  *auth.Principal             // nil: tokens are needed
 	streams    slots
 	sockets    slots
+	outbound   chan struct{} // one slot taken per call to an agent's endpoint
+	guard      *guard        // of what tokens hold open
+
+	agentPlaces, publicPlaces              *places
+	agentRoster, publicRoster, statsRoster *roster // nil without a Registry
 
 	draining     atomic.Bool     // set under socketMu
 	socketCtx    context.Context // of all sockets; ended by closeSockets
@@ -114,8 +141,17 @@ func New(cfg Config) *Server {
 	setDefaults(&cfg)
 	s := &Server{
 		cfg: cfg, service: cfg.Service, mux: cfg.Service.Mux(), log: cfg.Log,
-		streams: slots{most: cfg.Limits.StreamsPerSubject},
-		sockets: slots{most: cfg.Limits.StreamsPerSubject},
+		streams:  slots{most: cfg.Limits.StreamsPerSubject},
+		sockets:  slots{most: cfg.Limits.StreamsPerSubject},
+		outbound: make(chan struct{}, notifying),
+	}
+	s.guard = newGuard(min(socketCheck, cfg.KeepAlive), cfg.Now)
+	s.agentPlaces, s.publicPlaces = newPlaces(cfg.Limits), newPlaces(cfg.Limits)
+	if cfg.Registry != nil {
+		s.guard.revocations = cfg.Registry.Revocations
+		s.agentRoster = &roster{changes: cfg.Registry.Changes, encode: s.agentListFrame}
+		s.publicRoster = &roster{changes: cfg.Registry.Changes, encode: s.publicListFrame}
+		s.statsRoster = &roster{changes: cfg.Registry.Changes, encode: s.publicStatsFrame}
 	}
 	s.socketCtx, s.closeSockets = context.WithCancel(context.Background())
 	if cfg.InsecureNoAuth {
@@ -140,6 +176,7 @@ func setDefaults(cfg *Config) {
 	orDefault(&cfg.ServerID, "arcd")
 	orDefault(&cfg.Version, "dev")
 	orDefault(&cfg.HTTPStatus, "standard")
+	orDefault(&cfg.ProblemBase, "https://arcp.0x001.tech/docs/problems/")
 	orDefault(&cfg.KeepAlive, 15*time.Second)
 	orDefault(&cfg.ReadTimeout, 30*time.Second)
 	orDefault(&cfg.WriteTimeout, 10*time.Second)
@@ -147,6 +184,8 @@ func setDefaults(cfg *Config) {
 	orDefault(&cfg.Limits.BodyBytes, 10<<20)
 	orDefault(&cfg.Limits.StreamsPerSubject, 100)
 	orDefault(&cfg.Limits.SocketCalls, 64)
+	orDefault(&cfg.Limits.ListSockets, 100)
+	orDefault(&cfg.Limits.ListSocketsPerAddress, 10)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -170,7 +209,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 //	GET  /agent-info   who is here
 //	GET  /openrpc.json what can be called
 //	GET  /health …     is it well
+//	GET  /docs/problems what problem documents mean
 //	     /oauth/…      the token service, if there is one
+//	     /auth/… /tokens/… /agents/… /public/…  the registry, if there is one
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/arc", s.endpoint)
@@ -181,11 +222,17 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/agent-info", s.get(s.agentInfo))
 	mux.HandleFunc("/agent-info/{id...}", s.get(s.agentInfo))
 	mux.HandleFunc("/openrpc.json", s.get(s.openRPC))
+	mux.HandleFunc("/openapi.json", s.get(s.openAPIPage()))
+	mux.HandleFunc("/docs/problems", s.get(s.problemList))
+	mux.HandleFunc("/docs/problems/{slug}", s.get(s.problemPage))
 	mux.HandleFunc("/.well-known/oauth-protected-resource", s.get(s.protectedResource("")))
 	mux.HandleFunc("/.well-known/oauth-protected-resource/arc", s.get(s.protectedResource("/arc")))
 	if s.cfg.Issuer != nil {
 		s.oauthRoutes(mux)
 	}
+	if s.cfg.Registry != nil {
+		s.addRegistry(mux)
+	}
 	mux.HandleFunc("/", s.index)
-	return mux
+	return s.normalPaths(mux)
 }

@@ -59,7 +59,7 @@ func start(t testing.TB, o options) *world {
 	if o.listen != nil {
 		l = o.listen(l)
 	}
-	providers := w.providers(ctx, service, o.auth)
+	providers := w.providers(ctx, o.auth)
 	cfg := server.Config{
 		Service: service, Validator: providers, PublicURL: w.url, Version: "test", Log: log,
 		Ready:        func(context.Context) error { return providers.Ready() },
@@ -126,11 +126,10 @@ func (w *world) service(ctx context.Context, extra map[string]methods.Agent, log
 }
 
 // providers trusts the test's issuer, and waits until its keys are there.
-func (w *world) providers(ctx context.Context, service *methods.Service, change func(*auth.Config)) *auth.Providers {
+func (w *world) providers(ctx context.Context, change func(*auth.Config)) *auth.Providers {
 	w.t.Helper()
 	cfg := auth.Config{
 		Providers: []auth.Provider{w.issuer.Provider("test", audience)},
-		Revoked:   service.Revoked,
 	}
 	if change != nil {
 		change(&cfg)

@@ -13,12 +13,9 @@ import (
 	"github.com/arcd-io/arcd/auth"
 )
 
-// socketCheck is the longest time between two looks at a socket's token.
-const socketCheck = 5 * time.Second
-
 // socket carries calls over one WebSocket, each frame one body. The token is
-// checked before the upgrade, again with each frame, and every few seconds; when
-// it is no longer good the socket closes with 1008.
+// checked before the upgrade, again with each frame, and by the guard; when it is
+// no longer good the socket closes with 1008.
 type socket struct {
 	server    *Server
 	ws        *websocket.Conn
@@ -49,9 +46,7 @@ func (s *Server) socket(w *response, r *http.Request) {
 		s.problem(w, r, err)
 		return
 	}
-	if s.anonymous == nil {
-		c.token, _ = auth.Bearer(r.Header)
-	}
+	c.token = s.bearer(r.Header)
 	owner := principal.Owner()
 	if !s.sockets.take(owner) {
 		s.problem(w, r, tooMany("sockets", s.sockets.most))
@@ -142,7 +137,9 @@ func (c *socket) run(principal *auth.Principal) {
 	c.conn = jsonrpc2.NewConn(ctx, frames, c, jsonrpc2.SetLogger(quiet{}),
 		jsonrpc2.OnRecv(frames.received), jsonrpc2.OnSend(frames.sending))
 	close(frames.started)
-	status, reason := c.watch(ctx, principal.Expires)
+	held, leave := c.server.holdOpen(ctx, principal, c.token, c.requestID)
+	defer leave()
+	status, reason := c.watch(held)
 	if status != 0 {
 		_ = c.ws.Close(status, reason) // fails only if the peer is gone already
 	}
@@ -153,48 +150,28 @@ func (c *socket) run(principal *auth.Principal) {
 	}
 }
 
-// watch pings the peer and looks at the token until the socket ends. It gives
-// the status to close with, 0 if the peer is gone.
-func (c *socket) watch(ctx context.Context, expires time.Time) (websocket.StatusCode, string) {
-	keepAlive := c.server.cfg.KeepAlive
-	ping := time.NewTicker(keepAlive)
+// watch pings the peer until the socket ends, or held: then the token is no
+// longer good. It gives the status to close with, 0 if the peer is gone.
+func (c *socket) watch(held context.Context) (websocket.StatusCode, string) {
+	ping := time.NewTicker(c.server.cfg.KeepAlive)
 	defer ping.Stop()
-	check := time.NewTimer(c.untilCheck(expires))
-	defer check.Stop()
 	for {
 		select {
 		case <-c.conn.DisconnectNotify():
 			return 0, ""
 		case <-c.server.socketCtx.Done():
 			return websocket.StatusGoingAway, "the server is going down"
-		case <-check.C:
-			if _, err := c.principal(ctx); err != nil && final(err) {
-				return websocket.StatusPolicyViolation, closeReason(err)
-			}
-			check.Reset(c.untilCheck(expires))
+		case <-held.Done():
+			return websocket.StatusPolicyViolation, closeReason(refusalOf(held))
 		case <-ping.C:
-			ctx, cancel := context.WithTimeout(ctx, c.server.cfg.WriteTimeout)
+			ctx, cancel := context.WithTimeout(held, c.server.cfg.WriteTimeout)
 			err := c.ws.Ping(ctx)
 			cancel()
-			if err != nil {
+			if err != nil && held.Err() == nil {
 				return 0, ""
 			}
 		}
 	}
-}
-
-// untilCheck is the time to the next look at the token: its expiry, if that is
-// near, and a second behind that, since the validator has a leeway.
-func (c *socket) untilCheck(expires time.Time) time.Duration {
-	next := min(socketCheck, c.server.cfg.KeepAlive)
-	if expires.IsZero() {
-		return next
-	}
-	left := expires.Sub(c.server.cfg.Now())
-	if left <= 0 {
-		left = time.Second
-	}
-	return min(left, next)
 }
 
 // principal judges the socket's token anew.
@@ -205,12 +182,11 @@ func (c *socket) principal(ctx context.Context) (*auth.Principal, *arc.Error) {
 	return c.server.validate(ctx, c.token, c.requestID)
 }
 
-// final tells whether the token will never be good again; that its keys cannot
-// be had is our trouble and passes.
-func final(err *arc.Error) bool {
-	return err.Code.Access() && err.Reason() != auth.ReasonKeysUnavailable
-}
-
 // closeReason is what the close frame says: the stable word, which fits into
 // its 123 bytes.
-func closeReason(err *arc.Error) string { return "token refused: " + err.Reason() }
+func closeReason(err *arc.Error) string {
+	if err == nil { // of a context that ended for want of the connection
+		return ""
+	}
+	return "token refused: " + err.Reason()
+}

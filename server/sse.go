@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -81,8 +82,11 @@ const retryHint = "retry: 1000\n\n"
 
 // serveStream writes a stream as server-sent events (section 3.4 of the
 // contract): LF, one line of JSON, both lines always there. Each is flushed,
-// unless the next is there already. The stream runs on this goroutine, and an idle one holds no buffer.
-func (s *Server) serveStream(w *response, c *rpc.Call, stream rpc.Stream) {
+// unless the next is there already. The stream runs on this goroutine, and an
+// idle one holds no buffer. When the token that holds it open is no longer good,
+// its last event is the refusal, without a "done": who has a good token can go on
+// behind the event before.
+func (s *Server) serveStream(held context.Context, w *response, c *rpc.Call, stream rpc.Stream) {
 	done := false
 	for event, err := range stream {
 		if err != nil && w.status == 0 {
@@ -93,10 +97,17 @@ func (s *Server) serveStream(w *response, c *rpc.Call, stream rpc.Stream) {
 			s.log.Error().Str("event", "stream").Str("request_id", c.RequestID).Err(err).Msg("a stream broke off")
 			return
 		}
+		if held.Err() != nil { // a stream that has much to say looks at it late
+			break
+		}
 		if !s.writeEvent(w, &event) {
 			return
 		}
 		done = event.Name == "done"
+	}
+	if refusal := refusalOf(held); refusal != nil && !done {
+		s.refuseStream(w, c, refusal)
+		return
 	}
 	if !done && s.draining.Load() {
 		if w.status == 0 {
@@ -105,6 +116,17 @@ func (s *Server) serveStream(w *response, c *rpc.Call, stream rpc.Stream) {
 		w.deadline(s.cfg.WriteTimeout)
 		_, _ = w.Write([]byte(retryHint))
 	}
+}
+
+// refuseStream ends a stream whose token is no longer good.
+func (s *Server) refuseStream(w *response, c *rpc.Call, refusal *arc.Error) {
+	s.log.Info().Str("event", "stream_closed").Str("request_id", c.RequestID).
+		Int("code", int(refusal.Code)).Str("reason", refusal.Reason()).Send()
+	if w.status == 0 {
+		s.respond(w, &c.Request, nil, refusal, true)
+		return
+	}
+	s.writeEvent(w, &rpc.StreamEvent{Name: "error", Data: arc.StreamError{Error: refusal.Object()}})
 }
 
 // openEvents begins the answer.

@@ -149,7 +149,8 @@ type Hint struct {
 	Ready  string // agent id, if the thread became ready
 }
 
-// Store is the durable state. All methods are safe for concurrent use and give
+// Store is the durable state of tasks and chats; that of the agents is
+// [Registry]. All methods are safe for concurrent use and give
 // ErrClosed after Close.
 type Store interface {
 	// Commit makes one change, durably. It gives the thread as stored.
@@ -175,13 +176,8 @@ type Store interface {
 	// expired.
 	Replay(ctx context.Context, owner, name string, now time.Time) (*ReplayError, error)
 
-	// Revoke adds a revocation; an equal (Kind, Value) is replaced.
-	Revoke(ctx context.Context, r Revocation) error
-	// Revocations reads all that have not expired.
-	Revocations(ctx context.Context, now time.Time) ([]Revocation, error)
-
 	// Prune deletes up to max threads that ended before endedBefore with all
-	// that belongs to them, and expired keys and revocations. It gives the
+	// that belongs to them, and expired keys. It gives the
 	// number of threads deleted. A key lives until it expires, whatever becomes
 	// of its thread: what was done once must not be done again.
 	Prune(ctx context.Context, now, endedBefore time.Time, max int) (int, error)

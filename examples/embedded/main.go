@@ -78,7 +78,7 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	providers, err := auth.NewProviders(auth.Config{Providers: []auth.Provider{issuer.Provider()}, Revoked: service.Revoked})
+	providers, err := auth.NewProviders(auth.Config{Providers: []auth.Provider{issuer.Provider()}})
 	if err != nil {
 		return err
 	}

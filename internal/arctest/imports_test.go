@@ -22,9 +22,11 @@ const module = "github.com/arcd-io/arcd/"
 // A package that is not here is refused, so that its place is decided before it
 // grows. Tests may import more.
 //
-//	cmd/arcd → internal/cli → server → methods → rpc → auth → arc
-//	                 │                    └────→ store ─────→ arc
-//	                 └→ client ─────────────────────────────→ arc
+//	cmd/arcd → internal/cli → server → methods → rpc ─────→ auth → arc
+//	                 │           │         ├───→ registry → auth, store
+//	                 │           └─────────┼───→ registry
+//	                 │                     └───→ store ──────────→ arc
+//	                 └→ client ──────────────────────────────────→ arc
 var layers = map[string][]string{
 	"arc":             {},
 	"auth":            {"arc"},
@@ -32,16 +34,18 @@ var layers = map[string][]string{
 	"store":           {"arc"},
 	"store/sqlite":    {"arc", "store"},
 	"store/storetest": {"arc", "store"},
-	"methods":         {"arc", "auth", "rpc", "store"},
-	"server":          {"arc", "auth", "rpc", "methods"},
+	"registry":        {"arc", "auth", "store"},
+	"methods":         {"arc", "auth", "rpc", "store", "registry"},
+	"server":          {"arc", "auth", "rpc", "methods", "registry"},
 	"client":          {"arc"},
-	"internal/cli":    {"arc", "auth", "store", "store/sqlite", "methods", "server", "client"},
+	"internal/cli":    {"arc", "auth", "store", "store/sqlite", "registry", "methods", "server", "client", "internal/egress"},
+	"internal/egress": {"arc"},
 	"cmd/arcd":        {"internal/cli"},
 
 	// Help for tests and measurements: nothing above imports it.
-	"internal/arctest": {"arc", "auth", "rpc", "store", "store/sqlite", "methods", "server", "client"},
+	"internal/arctest": {"arc", "auth", "rpc", "store", "store/sqlite", "registry", "methods", "server", "client"},
 	"internal/interop": {"arc", "client"},
-	"internal/bench":   {"arc", "auth", "rpc", "store", "store/sqlite", "methods", "server", "client"},
+	"internal/bench":   {"arc", "auth", "rpc", "store", "store/sqlite", "registry", "methods", "server", "client"},
 	"internal/deps":    {},
 
 	// Examples prove the public surface.
@@ -58,6 +62,7 @@ var closedTo = map[string][]string{
 	"rpc":          {"net/http"},
 	"store":        {"net/http"},
 	"store/sqlite": {"net/http"},
+	"registry":     {"net/http"},
 	"methods":      {"net/http"},
 }
 

@@ -39,7 +39,7 @@ func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error)
 	if err != nil {
 		return served{}, err
 	}
-	providers, err := newProviders(dir, service, log)
+	providers, err := newProviders(dir, log)
 	if err != nil {
 		return served{}, err
 	}
@@ -68,7 +68,7 @@ func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error)
 }
 
 // newProviders trusts the benchmark's issuer, whose key set is in a file.
-func newProviders(dir string, service *methods.Service, log zerolog.Logger) (*auth.Providers, error) {
+func newProviders(dir string, log zerolog.Logger) (*auth.Providers, error) {
 	keys, err := os.ReadFile(filepath.Join(dir, keysFile))
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func newProviders(dir string, service *methods.Service, log zerolog.Logger) (*au
 			Name: "outside", Issuer: issuerURL, Audience: []string{audience},
 			Keys: func() []byte { return keys },
 		}},
-		Leeway: 30 * time.Second, Revoked: service.Revoked, Log: log, CacheSize: 10_000,
+		Leeway: 30 * time.Second, Log: log, CacheSize: 10_000,
 	})
 }
 

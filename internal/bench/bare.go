@@ -15,7 +15,7 @@ import (
 // bare is the server to compare with: net/http and nothing else. It reads what
 // arcd would read and answers as many bytes as arcd would answer.
 //
-//	/plain/{n}           L0: reads the body, answers n bytes
+//	/plain/{n}           L0: reads the body, answers n bytes; GET or POST
 //	/durable/{n}         LD: as L0, and the body is on disk before the answer
 //	/events/{n}/{count}  count events of n bytes each, flushed one by one
 //	/idle                a stream that begins and then says nothing
@@ -30,6 +30,7 @@ func bare(dir string) (http.Handler, func() error, error) {
 		defer buffers.Put(body)
 		answer(w, r)
 	})
+	mux.HandleFunc("GET /plain/{n}", answer)
 	mux.HandleFunc("POST /durable/{n}", func(w http.ResponseWriter, r *http.Request) {
 		body := read(r)
 		defer buffers.Put(body)
@@ -60,8 +61,8 @@ func read(r *http.Request) *bytes.Buffer {
 	return b
 }
 
-// filler holds the bytes of bare answers.
-var filler = []byte(strings.Repeat("x", 64<<10))
+// filler holds the bytes of bare answers; the largest is a page of agents.
+var filler = []byte(strings.Repeat("x", 1<<20))
 
 func answer(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(r.PathValue("n"))

@@ -23,7 +23,7 @@ func TestShortRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", out.String())
-	for _, want := range []string{createArcd, infoArcd, streamArcd, "new EdDSA token", "idle stream", "all answers are right"} {
+	for _, want := range []string{createArcd, infoArcd, streamArcd, listArcd, getArcd, searchArcd, beatArcd, "heartbeats written", "new EdDSA token", "idle stream", "all answers are right"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report has no %q", want)
 		}

@@ -30,6 +30,7 @@ type usage struct {
 	CPU      time.Duration `json:"cpu"`      // user and system time
 	Resident int64         `json:"resident"` // bytes in RAM
 	Echoed   int64         `json:"echoed"`   // tasks that the agent echo has done
+	Writes   writes        `json:"writes"`   // of the registry
 	Error    string        `json:"error,omitempty"`
 }
 
@@ -53,6 +54,8 @@ func child(kind, dir string, stdin io.Reader, stdout io.Writer) error {
 		s, err = serveBare(ctx, ln, dir)
 	case "arcd":
 		s, err = serveArcd(ctx, ln, dir)
+	case "registry":
+		s, err = serveRegistry(ctx, ln, dir)
 	default:
 		err = fmt.Errorf("there is no server %q", kind)
 	}
@@ -89,8 +92,9 @@ func profileTo(file string) error {
 
 // served is a server at work.
 type served struct {
-	wait   func() error // until it has ended, after its context
-	echoed func() int64 // number of tasks that the agent echo has done; nil: no agents
+	wait   func() error  // until it has ended, after its context
+	echoed func() int64  // number of tasks that the agent echo has done; nil: no agents
+	writes func() writes // of the registry; nil: there is none
 }
 
 func report(s served, trim bool) usage {
@@ -107,6 +111,9 @@ func report(s served, trim bool) usage {
 	}
 	if s.echoed != nil {
 		u.Echoed = s.echoed()
+	}
+	if s.writes != nil {
+		u.Writes = s.writes()
 	}
 	if err != nil {
 		u.Error = err.Error()

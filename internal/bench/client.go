@@ -115,6 +115,11 @@ func post(path, token, contentType string, body []byte) []byte {
 	return b.Bytes()
 }
 
+// get makes the bytes of a GET.
+func get(path, token string) []byte {
+	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", path, token)
+}
+
 // load is one workload: who is called, with what, and what a right answer is.
 type load struct {
 	address string

@@ -53,7 +53,11 @@ func (b *bench) loads(ctx context.Context) ([]workload, error) {
 		return nil, err
 	}
 	event := streamSize / (chunks + 1)
-	return []workload{
+	members, err := b.memberLoads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return append([]workload{
 		{createL0, b.bare, b.same("/plain/%d", createBody("queue"), createSize)},
 		{createLD, b.bare, b.same("/durable/%d", createBody("queue"), createSize)},
 		{createArcd, b.arcd, create},
@@ -61,7 +65,7 @@ func (b *bench) loads(ctx context.Context) ([]workload, error) {
 		{infoArcd, b.arcd, info},
 		{streamL0, b.bare, b.events(event)},
 		{streamArcd, b.arcd, stream},
-	}, nil
+	}, members...), nil
 }
 
 // same makes the load on a bare handler that fits a load on arcd: the same
@@ -113,7 +117,11 @@ func (b *bench) sizeOf(ctx context.Context, l load) (int, error) {
 }
 
 func (b *bench) once(ctx context.Context, l load) ([]byte, error) {
-	c, err := dial(ctx, b.arcd.address, 16<<10)
+	return b.onceOn(ctx, b.arcd, l)
+}
+
+func (b *bench) onceOn(ctx context.Context, p *process, l load) ([]byte, error) {
+	c, err := dial(ctx, p.address, 16<<10)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@
 //	create  task.create: token of an outside provider, scopes, durable, left queued
 //	info    task.info of a completed task, with its message and artifact
 //	stream  chat.start with a stream of 20 chunks, against 21 bare events
+//	agents  the registry with 10,000 agents: a page of 100, one, a search with three
+//	        words, and heartbeats of all of them with a token each
 //
 // Servers run in processes of their own, so that CPU per request is theirs
 // alone. Rounds are interleaved, because a shared machine changes under the run;
@@ -39,20 +41,24 @@ type options struct {
 	rounds      int
 	duration    time.Duration // of one workload in one round
 	connections int
-	limit       int // most calls of one connection in one round; 0: no limit
-	tokens      int // fresh tokens for each algorithm
-	idle        int // idle streams
+	limit       int           // most calls of one connection in one round; 0: no limit
+	tokens      int           // fresh tokens for each algorithm
+	idle        int           // idle streams
+	agents      int           // registered agents
+	silence     time.Duration // after which they count as dead
 	dir         string
 	profile     string // directory for CPU profiles; "": none
 }
 
 func command(ctx context.Context, args []string, out io.Writer) error {
-	o := options{rounds: 7, duration: 1500 * time.Millisecond, connections: 32, tokens: 1600, idle: 5000}
+	o := options{rounds: 7, duration: 1500 * time.Millisecond, connections: 32, tokens: 1600, idle: 5000,
+		agents: 10_000, silence: time.Minute}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("short", false, "a few hundred calls each: tells whether all answers are right, not how fast they come")
 	flags.IntVar(&o.rounds, "rounds", o.rounds, "number of rounds")
 	flags.DurationVar(&o.duration, "time", o.duration, "time for each workload in each round")
 	flags.IntVar(&o.connections, "connections", o.connections, "number of connections")
+	flags.IntVar(&o.agents, "agents", o.agents, "number of registered agents, at least 100")
 	flags.IntVar(&o.idle, "idle", o.idle, "number of idle streams")
 	flags.StringVar(&o.dir, "dir", "", "directory of the servers' files (default: a temporary one)")
 	flags.StringVar(&o.profile, "profile", "", "directory for one CPU profile of arcd per workload (default: none)")
@@ -61,6 +67,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if *short {
 		o.rounds, o.limit, o.tokens, o.idle = 1, 10, 64, 100
+		o.agents, o.silence = 200, 6*time.Second // heartbeats are written each second
 	}
 	if o.dir == "" {
 		dir, err := os.MkdirTemp("", "arcd-bench-")

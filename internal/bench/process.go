@@ -25,8 +25,9 @@ type process struct {
 }
 
 // start runs this very program again as a server of the given kind, with its
-// files in a directory of its own below dir. ctx's end kills it.
-func start(ctx context.Context, kind, dir string) (*process, error) {
+// files in a directory of its own below dir and what else it has to know in
+// more, as name=value. ctx's end kills it.
+func start(ctx context.Context, kind, dir string, more ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func start(ctx context.Context, kind, dir string) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: exec.CommandContext(ctx, self)}
-	p.cmd.Env = append(os.Environ(), childKind+"="+kind, childDir+"="+own)
+	p.cmd.Env = append(os.Environ(), append(more, childKind+"="+kind, childDir+"="+own)...)
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -92,6 +93,7 @@ func (p *process) stop() error {
 
 // measured is one round against one server.
 type measured struct {
+	requests  int
 	perSecond float64
 	cpu       time.Duration // of the server, for one request
 }
@@ -117,6 +119,7 @@ func (p *process) measureFrom(ctx context.Context, question string, l load, conn
 		return measured{}, errors.Join(errors.New("nothing was measured"), err)
 	}
 	return measured{
+		requests:  o.requests,
 		perSecond: float64(o.requests) / o.elapsed.Seconds(),
 		cpu:       (after.CPU - before.CPU) / time.Duration(o.requests),
 	}, nil

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// run starts both servers and measures everything.
+// run starts the servers and measures everything.
 func run(ctx context.Context, o options) (results results, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -33,6 +33,10 @@ func run(ctx context.Context, o options) (results results, err error) {
 	if b.token, err = keys.token("RS256"); err != nil {
 		return results, err
 	}
+	if b.registry, err = b.startRegistry(ctx); err != nil {
+		return results, err
+	}
+	defer func() { err = errors.Join(err, b.registry.stop()) }()
 	return b.all(ctx)
 }
 
@@ -55,6 +59,9 @@ type bench struct {
 	token string
 	bare  *process
 	arcd  *process
+
+	registry *process
+	members  []string // tokens of the registered agents
 }
 
 // all measures in this order: the interleaved rounds, then what needs only one
@@ -70,14 +77,11 @@ func (b *bench) all(ctx context.Context) (results, error) {
 			return r, fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	for range b.rounds {
-		for _, w := range loads {
-			m, err := w.on.measure(ctx, w.load, b.connections, b.duration, b.limit)
-			if err != nil {
-				return r, fmt.Errorf("%s: %w", w.name, err)
-			}
-			r.rounds[w.name] = append(r.rounds[w.name], m)
-		}
+	if r.firstBeats, err = b.firstBeats(ctx); err != nil {
+		return r, fmt.Errorf("first heartbeats: %w", err)
+	}
+	if err := b.measureRounds(ctx, loads, &r); err != nil {
+		return r, err
 	}
 	if err := b.profiles(ctx, loads); err != nil {
 		return r, err
@@ -94,6 +98,29 @@ func (b *bench) all(ctx context.Context) (results, error) {
 	return r, err
 }
 
+// measureRounds runs all workloads in turn, again and again, and counts what the
+// heartbeats among them cost.
+func (b *bench) measureRounds(ctx context.Context, loads []workload, r *results) error {
+	before, err := b.registry.ask(plain)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	for range b.rounds {
+		for _, w := range loads {
+			m, err := w.on.measure(ctx, w.load, b.connections, b.duration, b.limit)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			r.rounds[w.name] = append(r.rounds[w.name], m)
+		}
+	}
+	if r.beats, err = b.countBeats(ctx, before, begin, r.rounds[beatArcd]); err != nil {
+		return fmt.Errorf("what heartbeats cost: %w", err)
+	}
+	return nil
+}
+
 // profiles runs each workload on arcd once more, with a CPU profile, if the
 // options ask for that.
 func (b *bench) profiles(ctx context.Context, loads []workload) error {
@@ -101,7 +128,7 @@ func (b *bench) profiles(ctx context.Context, loads []workload) error {
 		return nil
 	}
 	for _, w := range loads {
-		if w.on != b.arcd {
+		if w.on == b.bare {
 			continue
 		}
 		file := filepath.Join(b.profile, strings.ReplaceAll(w.name, " ", "-")+".prof")

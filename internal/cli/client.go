@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -12,7 +14,7 @@ import (
 type clientCommand struct {
 	Add    clientAdd    `cmd:"" help:"Add a client and print its secret, once."`
 	List   clientList   `cmd:"" help:"List the clients."`
-	Remove clientRemove `cmd:"" help:"Remove a client that was added. Its tokens stay valid until they expire."`
+	Remove clientRemove `cmd:"" help:"Remove a client that was added. Its tokens stay valid until they expire; it is logged out."`
 }
 
 // clientsFile says which file holds the clients.
@@ -33,28 +35,58 @@ func (f clientsFile) load(io *console) (*loaded, error) {
 // clientAdd is "arcd client add".
 type clientAdd struct {
 	clientsFile
-	Name     string   `arg:"" help:"Client id."`
-	Scope    []string `required:"" placeholder:"SCOPE" help:"Scope that its tokens may hold; several with commas or by repeating."`
-	Agent    []string `placeholder:"ID" help:"Agent that its tokens may send as; several are possible. Default: any."`
-	Audience string   `placeholder:"TEXT" help:"Audience of its tokens. Default: the token service's."`
+	Name        string   `arg:"" help:"Client id."`
+	Scope       []string `placeholder:"SCOPE" help:"Scope that its tokens may hold; several with commas or by repeating. Needed, besides with --admin."`
+	Agent       []string `placeholder:"ID" help:"Agent that its tokens may send as; several are possible. Default: any."`
+	Audience    string   `placeholder:"TEXT" help:"Audience of its tokens. Default: the token service's."`
+	Admin       bool     `help:"Let it log in at /auth/login as an administrator of the registry."`
+	SecretStdin bool     `help:"Take its secret, one line of at least 12 characters, from standard input instead of making one."`
 }
 
 // addedClient is the result of "client add".
 type addedClient struct {
 	ClientID     string   `json:"client_id"`
-	ClientSecret string   `json:"client_secret"`
+	ClientSecret string   `json:"client_secret,omitempty"` // only if arcd made it
 	Scopes       []string `json:"scopes"`
 	Agents       []string `json:"agents,omitempty"`
 	Audience     string   `json:"audience,omitempty"`
-	TokenURL     string   `json:"token_url"`
+	Admin        bool     `json:"admin,omitempty"`
+	TokenURL     string   `json:"token_url,omitempty"` // for a client with scopes
+	LoginURL     string   `json:"login_url,omitempty"` // for an administrator
 }
 
-// Run stores the client with a hash of its new secret and prints the secret. A
-// running server sees the client at once.
+// Run stores the client with a hash of its secret and prints a secret that it
+// made. A running server sees the client at once.
 func (c *clientAdd) Run(io *console) error {
 	l, err := c.load(io)
 	if err != nil {
 		return err
+	}
+	if err := c.check(io, l); err != nil {
+		return err
+	}
+	client := auth.Client{Scopes: words(c.Scope), Agents: words(c.Agent), Audience: c.Audience, Admin: c.Admin}
+	secret, err := c.store(io, l.Auth.Issuer.ClientsFile, client)
+	if err != nil {
+		return err
+	}
+	added := addedClient{
+		ClientID: c.Name, ClientSecret: secret, Scopes: append([]string{}, client.Scopes...), Agents: client.Agents, Audience: client.Audience,
+		Admin: client.Admin,
+	}
+	if len(client.Scopes) > 0 {
+		added.TokenURL = l.baseURL() + "/oauth/token"
+	}
+	if client.Admin {
+		added.LoginURL = l.baseURL() + "/auth/login"
+	}
+	return io.print(added.text(), added)
+}
+
+// check refuses a client that could not be used, and notes what looks odd.
+func (c *clientAdd) check(io *console, l *loaded) error {
+	if len(words(c.Scope)) == 0 && !c.Admin {
+		return usageError("missing flags: --scope=SCOPE (or --admin)")
 	}
 	// A client of the configuration would hide the one in the file.
 	if _, ok := l.Auth.Issuer.Clients[c.Name]; ok {
@@ -68,19 +100,61 @@ func (c *clientAdd) Run(io *console) error {
 			io.note("note: %s is none of ARC's scopes (%s)", scope, strings.Join(auth.Scopes, ", "))
 		}
 	}
-	client := auth.Client{Scopes: words(c.Scope), Agents: words(c.Agent), Audience: c.Audience}
-	secret, err := auth.AddClient(l.Auth.Issuer.ClientsFile, c.Name, client)
+	return nil
+}
+
+// store adds the client to the file and gives its secret if it made one.
+func (c *clientAdd) store(io *console, file string, client auth.Client) (secret string, err error) {
+	if !c.SecretStdin {
+		return auth.AddClient(file, c.Name, client)
+	}
+	if secret, err = secretLine(io.stdin); err != nil {
+		return "", fmt.Errorf("reading the secret from standard input: %w", err)
+	}
+	return "", auth.AddClientSecret(file, c.Name, secret, client)
+}
+
+// maxSecretLine is more than any secret has, in bytes.
+const maxSecretLine = 4096
+
+// secretLine reads one line. Its end, if it has one, is no part of the secret;
+// blanks are.
+func secretLine(from io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(from, maxSecretLine+1))
 	if err != nil {
-		return err
+		return "", err
 	}
-	added := addedClient{
-		ClientID: c.Name, ClientSecret: secret, Scopes: client.Scopes, Agents: client.Agents, Audience: client.Audience,
-		TokenURL: l.baseURL() + "/oauth/token",
+	line, rest, _ := strings.Cut(string(text), "\n")
+	line = strings.TrimSuffix(line, "\r")
+	if rest != "" || len(text) > maxSecretLine || strings.Contains(line, "\r") {
+		return "", errors.New("it is more than one line")
 	}
-	text := fmt.Sprintf("client id:  %s\nsecret:     %s\nscopes:     %s\n\nThe secret is not shown again. A token:\n\n"+
-		"curl -sS %s -u '%s:%s' -d grant_type=client_credentials",
-		c.Name, secret, strings.Join(client.Scopes, " "), added.TokenURL, c.Name, secret)
-	return io.print(text, added)
+	return line, nil
+}
+
+// text is how the result is shown to people.
+func (a addedClient) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "client id:  %s\n", a.ClientID)
+	password := ""
+	if a.ClientSecret != "" {
+		fmt.Fprintf(&b, "secret:     %s\n", a.ClientSecret)
+		password = ":" + a.ClientSecret
+	}
+	if len(a.Scopes) > 0 {
+		fmt.Fprintf(&b, "scopes:     %s\n", strings.Join(a.Scopes, " "))
+	}
+	if a.Admin {
+		fmt.Fprintf(&b, "admin:      may log in at %s\n", a.LoginURL)
+	}
+	if a.ClientSecret != "" {
+		b.WriteString("\nThe secret is not shown again.\n")
+	}
+	if a.TokenURL != "" {
+		// Without the secret, curl asks for it.
+		fmt.Fprintf(&b, "\nA token:\n\ncurl -sS %s -u '%s%s' -d grant_type=client_credentials\n", a.TokenURL, a.ClientID, password)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // clientList is "arcd client list".
@@ -91,6 +165,7 @@ type listedClient struct {
 	ClientID string   `json:"client_id"`
 	Scopes   []string `json:"scopes"`
 	Agents   []string `json:"agents"`
+	Admin    bool     `json:"admin"`
 	Origin   string   `json:"origin"` // the clients file, or "configuration"
 }
 
@@ -107,18 +182,22 @@ func (c *clientList) Run(io *console) error {
 	}
 	clients := []listedClient{}
 	for _, id := range sortedNames(added) {
-		clients = append(clients, listedClient{id, added[id].Scopes, added[id].Agents, file})
+		clients = append(clients, listedClient{id, added[id].Scopes, added[id].Agents, added[id].Admin, file})
 	}
 	for _, id := range sortedNames(l.Auth.Issuer.Clients) {
 		configured := l.Auth.Issuer.Clients[id]
-		clients = append(clients, listedClient{id, configured.Scopes, configured.Agents, "configuration"})
+		clients = append(clients, listedClient{id, configured.Scopes, configured.Agents, configured.Admin, "configuration"})
 	}
 	if io.json {
 		return io.print("", clients)
 	}
-	rows := [][]string{{"CLIENT", "SCOPES", "AGENTS", "FROM"}}
+	rows := [][]string{{"CLIENT", "SCOPES", "AGENTS", "ADMIN", "FROM"}}
 	for _, x := range clients {
-		rows = append(rows, []string{x.ClientID, strings.Join(x.Scopes, " "), strings.Join(x.Agents, " "), x.Origin})
+		admin := ""
+		if x.Admin {
+			admin = "yes"
+		}
+		rows = append(rows, []string{x.ClientID, strings.Join(x.Scopes, " "), strings.Join(x.Agents, " "), admin, x.Origin})
 	}
 	return io.table(rows)
 }

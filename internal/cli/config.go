@@ -10,8 +10,8 @@ import (
 
 // config is the whole configuration of arcd. The koanf tags are the keys, the
 // help tags the one description of each key that "arcd config show" and the
-// documents use. A field tagged secret may also come from a file, by the key
-// with _file behind it, and is never printed.
+// documents use. A field tagged secret is never printed; one text may also come
+// from a file, by the key with _file behind it.
 //
 // In a map (providers, clients, agents) the keys are names that the operator
 // chooses.
@@ -33,11 +33,36 @@ type config struct {
 	MaxAttempts  int           `koanf:"max_attempts" help:"how often a task is begun before it fails"`
 	ListAgents   bool          `koanf:"list_agents" help:"name the agents there are when a caller asks for one that is not"`
 
-	TLS    tlsConfig              `koanf:"tls"`
-	Log    logConfig              `koanf:"log"`
-	Limits limitsConfig           `koanf:"limits"`
-	Auth   authConfig             `koanf:"auth"`
-	Agents map[string]agentConfig `koanf:"agents"`
+	TLS      tlsConfig              `koanf:"tls"`
+	Log      logConfig              `koanf:"log"`
+	Limits   limitsConfig           `koanf:"limits"`
+	Auth     authConfig             `koanf:"auth"`
+	Registry registryConfig         `koanf:"registry"`
+	Agents   map[string]agentConfig `koanf:"agents"`
+}
+
+// registryConfig is the agent registry: who may register, and for how long.
+type registryConfig struct {
+	Enabled           bool          `koanf:"enabled" help:"serve the agent registry; it needs the token service"`
+	AgentKeys         []string      `koanf:"agent_keys" secret:"list" help:"what agents prove themselves with: KEY for any agent, which the first that uses it keeps, or ID=KEY"`
+	AgentKeyFile      string        `koanf:"agent_key_file" help:"more agent keys, one a line; changes count at once; mode 0600"`
+	AgentTypes        []string      `koanf:"agent_types" help:"types that an agent may have; none: any"`
+	AgentScopes       []string      `koanf:"agent_scopes" help:"scopes of a registered agent's token besides arc.agent.receiver and arc.task.notify"`
+	RequireValidation bool          `koanf:"require_validation" help:"an agent's endpoint has to be validated before it can register"`
+	EndpointCheck     string        `koanf:"endpoint_check" help:"required: a validated endpoint must answer; reported: what is wrong is a warning; off"`
+	EndpointAllow     []string      `koanf:"endpoint_allow" help:"private addresses that agents may be at, such as 10.1.0.0/16; none: public ones only"`
+	Public            string        `koanf:"public" help:"what anybody may see of an agent: card, full, or off"`
+	AgentTokenTTL     time.Duration `koanf:"agent_token_ttl" help:"how long a registered agent's token is valid"`
+	TempTokenTTL      time.Duration `koanf:"temp_token_ttl" help:"how long a token for registering is valid"`
+	SessionTTL        time.Duration `koanf:"session_ttl" help:"how long a login is valid"`
+	RefreshMaxAge     time.Duration `koanf:"refresh_max_age" help:"how long a token can be refreshed after the first of its line"`
+	MaxSessions       int           `koanf:"max_sessions" help:"most logins of one administrator; the oldest ends"`
+	MaxAgents         int           `koanf:"max_agents" help:"most registered agents"`
+	HeartbeatTimeout  time.Duration `koanf:"heartbeat_timeout" help:"silence after which an agent counts as dead"`
+	RemoveAfter       time.Duration `koanf:"remove_after" help:"silence after which an agent is removed; 0s: never"`
+	AuditRetention    time.Duration `koanf:"audit_retention" help:"how long the audit log is kept; 0s: for ever"`
+	ProblemBase       string        `koanf:"problem_base" help:"what the type of a problem document begins with; default: that of the ARCP pages"`
+	ScrapeToken       string        `koanf:"scrape_token" secret:"true" help:"bearer token that may read /metrics; none: administrators only"`
 }
 
 // tlsConfig names the certificate chain and key that TLS is served with.
@@ -98,6 +123,7 @@ type clientConfig struct {
 	Scopes     []string `koanf:"scopes" help:"the most that its tokens may hold"`
 	Agents     []string `koanf:"agents" help:"agent ids that its tokens may send as; none: any"`
 	Audience   string   `koanf:"audience" help:"audience of its tokens; default: the token service's"`
+	Admin      bool     `koanf:"admin" help:"it may log in at /auth/login as an administrator of the registry; then scopes may be left out"`
 }
 
 // agentConfig is one agent that callers can name as targetAgent.
@@ -140,6 +166,12 @@ func defaults() config {
 				ClientsFile: "arcd-clients.json",
 				TokenTTL:    15 * time.Minute,
 			},
+		},
+		Registry: registryConfig{
+			Enabled: true, AgentKeyFile: "arcd-agent-keys", EndpointCheck: "required", Public: "card",
+			AgentTokenTTL: time.Hour, TempTokenTTL: 15 * time.Minute, SessionTTL: 30 * time.Minute, RefreshMaxAge: 7 * 24 * time.Hour,
+			MaxSessions: 5, MaxAgents: 10_000, HeartbeatTimeout: time.Minute, RemoveAfter: 24 * time.Hour,
+			AuditRetention: 30 * 24 * time.Hour,
 		},
 	}
 }

@@ -39,6 +39,7 @@ func (l *loaded) check() error {
 	c.checkLimits()
 	c.checkProviders()
 	c.checkIssuer()
+	c.checkRegistry()
 	for _, id := range slices.Sorted(maps.Keys(l.Agents)) {
 		c.checkAgent("agents."+id, id, l.Agents[id])
 	}
@@ -188,7 +189,7 @@ func (c *checker) checkIssuer() {
 		if !strings.HasPrefix(client.SecretHash, "$argon2id$") {
 			c.problem(key+".secret_hash", "must be an argon2id hash; \"arcd client add\" makes one")
 		}
-		if len(client.Scopes) == 0 {
+		if len(client.Scopes) == 0 && !client.Admin {
 			c.problem(key+".scopes", "is needed: what may its tokens hold?")
 		}
 		for _, agent := range client.Agents {

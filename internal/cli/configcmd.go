@@ -96,8 +96,12 @@ func (l *loaded) show(key string, v reflect.Value) []shown {
 	case reflect.Struct:
 		for f, field := range v.Fields() {
 			path := join(key, f.Tag.Get("koanf"))
-			if f.Tag.Get("secret") != "" && f.Type.Kind() == reflect.String {
+			switch f.Tag.Get("secret") {
+			case "true":
 				lines = append(lines, l.line(path, hide(field.String())))
+				continue
+			case "list":
+				lines = append(lines, l.line(path, fmt.Sprintf("(%d hidden)", field.Len())))
 				continue
 			}
 			lines = append(lines, l.show(path, field)...)

@@ -22,7 +22,7 @@ func keysBelow(key string, t reflect.Type, help string, secret bool) []keyInfo {
 		var keys []keyInfo
 		for f := range t.Fields() {
 			path := join(key, f.Tag.Get("koanf"))
-			keys = append(keys, keysBelow(path, f.Type, f.Tag.Get("help"), f.Tag.Get("secret") != "")...)
+			keys = append(keys, keysBelow(path, f.Type, f.Tag.Get("help"), f.Tag.Get("secret") == "true")...)
 		}
 		return keys
 	case t.Kind() == reflect.Map && help == "": // a level of named things

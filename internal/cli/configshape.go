@@ -203,13 +203,13 @@ func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
-// isSecret tells whether the key of a struct is a secret.
+// isSecret tells whether the key of a struct is a secret text.
 func isSecret(t reflect.Type, name string) bool {
 	if t.Kind() != reflect.Struct {
 		return false
 	}
 	f, ok := fieldOf(t, name)
-	return ok && f.Tag.Get("secret") != ""
+	return ok && f.Tag.Get("secret") == "true"
 }
 
 // join writes a key below another.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,41 @@ func (l *loaded) dev() {
 		secret, hash := auth.NewSecret()
 		l.devSecret = secret
 		i.Clients[devClient] = clientConfig{SecretHash: hash, Scopes: devScopes()}
+	}
+	l.devRegistry()
+}
+
+// The administrators and agent keys of --dev: those of the ARCP pages, so that
+// each command of theirs works as it stands.
+var (
+	devAdmins    = map[string]string{"ARCP": "ARCP", "admin": "your-password"}
+	devAgentKeys = []string{"valid-agent-key", "agent-key", "your-agent-key"}
+)
+
+// devRegistry adds administrators and agent keys that everybody knows, and lets
+// agents be on this machine and down.
+func (l *loaded) devRegistry() {
+	for name, password := range devAdmins {
+		if _, ok := l.Auth.Issuer.Clients[name]; !ok {
+			l.Auth.Issuer.Clients[name] = clientConfig{SecretHash: auth.HashSecret(password), Admin: true}
+		}
+	}
+	r := &l.Registry
+	for _, key := range devAgentKeys {
+		if !slices.Contains(r.AgentKeys, key) {
+			r.AgentKeys = append(r.AgentKeys, key)
+		}
+	}
+	if !l.set("registry.endpoint_check") {
+		r.EndpointCheck = "reported"
+	}
+	if !l.set("registry.endpoint_allow") {
+		r.EndpointAllow = []string{"127.0.0.0/8", "::1/128"}
+	}
+	if !l.set("cors_origins") { // of pages that are being written on this machine
+		for _, port := range []string{"3000", "8000", "8080"} {
+			l.CORSOrigins = append(l.CORSOrigins, "http://localhost:"+port, "http://127.0.0.1:"+port)
+		}
 	}
 }
 
@@ -82,5 +118,6 @@ func greeting(url, token, secret, cert string) string {
 		fmt.Fprintf(&b, "\nGet a token as a machine would:\n\n")
 		fmt.Fprintf(&b, program+" %s/oauth/token -u %s:%s -d grant_type=client_credentials\n", url, devClient, secret)
 	}
+	fmt.Fprintf(&b, "\nRegister agents with the key %s, log in as ARCP with the password ARCP: docs/registry.md.\n", devAgentKeys[0])
 	return b.String()
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/methods"
+	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/server"
 	"github.com/arcd-io/arcd/store"
 	"github.com/arcd-io/arcd/store/sqlite"
@@ -20,7 +21,7 @@ import (
 
 // openStore opens the store that the setting names. The configuration has been
 // checked, so it is sqlite:FILE.
-func openStore(ctx context.Context, setting string, log zerolog.Logger) (store.Store, error) {
+func openStore(ctx context.Context, setting string, log zerolog.Logger) (*sqlite.Engine, error) {
 	file := strings.TrimPrefix(setting, "sqlite:")
 	return sqlite.Open(ctx, sqlite.Config{File: file, Log: log})
 }
@@ -47,13 +48,15 @@ func demoAgents(configs map[string]agentConfig) (map[string]methods.Agent, error
 
 // serviceConfig hands the settings to package methods, where 0 means a default
 // and a negative retention means for ever.
-func serviceConfig(c *config, s store.Store, agents map[string]methods.Agent, log zerolog.Logger) methods.Config {
+func serviceConfig(
+	c *config, s store.Store, agents map[string]methods.Agent, reg *registry.Registry, log zerolog.Logger,
+) methods.Config {
 	retention := c.Retention
 	if retention == 0 {
 		retention = -1 // for ever
 	}
 	return methods.Config{
-		Store: s, Agents: agents, Scopes: c.Auth.Scopes, ListAgents: c.ListAgents,
+		Store: s, Agents: agents, Registry: reg, Scopes: c.Auth.Scopes, ListAgents: c.ListAgents,
 		Lease: c.Lease, MaxAttempts: c.MaxAttempts, Retention: retention, KeyTTL: c.KeyTTL, ChatIdle: c.ChatIdle,
 		Version: version(), Log: log,
 	}
@@ -75,6 +78,7 @@ func serverConfig(c *config, log zerolog.Logger) server.Config {
 		},
 		HTTPStatus: c.HTTPStatus, CORSOrigins: c.CORSOrigins,
 		EventGap: c.EventGap, KeepAlive: c.KeepAlive, DrainTimeout: c.DrainTimeout,
+		ProblemBase: c.Registry.ProblemBase, ScrapeToken: c.Registry.ScrapeToken,
 		Log: log,
 	}
 }
@@ -101,10 +105,11 @@ func issuerSettings(l *loaded) auth.IssuerConfig {
 	for id, client := range c.Clients {
 		clients[id] = auth.Client{
 			SecretHash: client.SecretHash, Scopes: client.Scopes, Agents: client.Agents, Audience: client.Audience,
+			Admin: client.Admin,
 		}
 	}
 	return auth.IssuerConfig{
 		URL: l.baseURL(), Audience: c.Audience, KeyFile: c.KeyFile, ClientsFile: c.ClientsFile,
-		Clients: clients, TokenTTL: c.TokenTTL, Now: time.Now,
+		Clients: clients, TokenTTL: c.TokenTTL, LongestTTL: l.Registry.longestToken(c.TokenTTL), Now: time.Now,
 	}
 }

@@ -16,8 +16,9 @@ import (
 
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/methods"
+	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/server"
-	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/sqlite"
 )
 
 // serveCommand is "arcd serve". Its flags are the settings that one changes by
@@ -119,6 +120,9 @@ func (c *serveCommand) settings(io *console) (*loaded, error) {
 		return nil, err
 	}
 	if c.Dev {
+		if !loopback(l.Listen) {
+			return nil, usageError("--dev has an administrator and agent keys that everybody knows: it is for a loopback address, and " + l.Listen + " is not one")
+		}
 		l.dev()
 	}
 	if err := l.check(); err != nil {
@@ -137,7 +141,8 @@ func (c *serveCommand) settings(io *console) (*loaded, error) {
 type app struct {
 	settings  *loaded
 	log       zerolog.Logger
-	store     store.Store
+	store     *sqlite.Engine
+	registry  *registry.Registry // nil: no agent registry
 	service   *methods.Service
 	issuer    *auth.Issuer    // nil: no token service
 	providers *auth.Providers // nil: no authentication
@@ -155,16 +160,31 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.service, err = methods.New(serviceConfig(c, a.store, agents, a.log)); err != nil {
+	// In the order in which they ask each other: the registry signs with the issuer,
+	// the service asks the registry for agents, the validator for what was revoked,
+	// and the server all of them.
+	metrics := server.NewMetrics(version())
+	if err := a.openIssuer(); err != nil {
 		return err
 	}
-	if err := a.openAuth(); err != nil {
+	calls, err := a.openRegistry(ctx, metrics)
+	if err != nil {
 		return err
 	}
-	// The service is made before the validator, which asks it for revocations,
-	// and both before the server, which asks both.
+	if a.service, err = methods.New(serviceConfig(c, a.store, agents, a.registry, a.log)); err != nil {
+		return err
+	}
+	if err := a.openProviders(); err != nil {
+		return err
+	}
 	cfg := serverConfig(c, a.log)
-	cfg.Service, cfg.Issuer, cfg.InsecureNoAuth = a.service, a.issuer, noAuth
+	cfg.Service, cfg.Issuer, cfg.Registry, cfg.Metrics, cfg.InsecureNoAuth = a.service, a.issuer, a.registry, metrics, noAuth
+	if calls != nil {
+		cfg.Notify = notifier(calls)
+	}
+	if a.providers != nil && a.issuer != nil {
+		cfg.RegistryValidator = a.providers.For(auth.IssuerName, registry.AudienceValidate, registry.AudienceRegister)
+	}
 	if !noAuth {
 		cfg.Validator = a.providers
 		cfg.Ready = func(context.Context) error { return a.providers.Ready() }
@@ -180,17 +200,24 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	return nil
 }
 
-// openAuth opens the token service, if it is on, and the trusted providers,
-// which it is one of.
-func (a *app) openAuth() (err error) {
+// openIssuer opens the token service, if it is on.
+func (a *app) openIssuer() (err error) {
+	if !a.settings.Auth.Issuer.Enabled {
+		return nil
+	}
+	cfg := issuerSettings(a.settings)
+	cfg.Log = a.log
+	if a.issuer, err = auth.OpenIssuer(cfg); err != nil {
+		return fmt.Errorf("opening the token service: %w", err)
+	}
+	return nil
+}
+
+// openProviders sets up the trusted providers, which the token service is one of.
+func (a *app) openProviders() (err error) {
 	c := &a.settings.Auth
 	trusted := providerConfigs(c.Providers)
-	if c.Issuer.Enabled {
-		cfg := issuerSettings(a.settings)
-		cfg.Log = a.log
-		if a.issuer, err = auth.OpenIssuer(cfg); err != nil {
-			return fmt.Errorf("opening the token service: %w", err)
-		}
+	if a.issuer != nil {
 		trusted = append(trusted, a.issuer.Provider())
 	}
 	if len(trusted) == 0 { // --insecure-no-auth
@@ -200,13 +227,11 @@ func (a *app) openAuth() (err error) {
 	if leeway == 0 {
 		leeway = -1 // none; 0 would be the default
 	}
-	a.providers, err = auth.NewProviders(auth.Config{
-		Providers: trusted,
-		Leeway:    leeway,
-		CacheSize: c.CacheSize,
-		Revoked:   a.service.Revoked,
-		Log:       a.log,
-	})
+	cfg := auth.Config{Providers: trusted, Leeway: leeway, CacheSize: c.CacheSize, Log: a.log}
+	if a.registry != nil {
+		cfg.Revoked = a.registry.Revoked
+	}
+	a.providers, err = auth.NewProviders(cfg)
 	if err != nil {
 		return fmt.Errorf("setting up auth.providers: %w", err)
 	}
@@ -226,6 +251,10 @@ func (a *app) serve(ctx context.Context, listener net.Listener) error {
 			fail(serviceErr)
 		}
 	})
+	var registryErr error
+	if a.registry != nil {
+		running.Go(func() { registryErr = a.registry.Run(background) })
+	}
 	if a.providers != nil {
 		running.Go(func() { a.providers.Run(background) })
 	}
@@ -242,7 +271,7 @@ func (a *app) serve(ctx context.Context, listener net.Listener) error {
 	stop()
 	running.Wait()
 	a.log.Info().Str("event", "stopped").AnErr("cause", serviceErr).Msg("stopped")
-	return errors.Join(err, serviceErr)
+	return errors.Join(err, serviceErr, registryErr)
 }
 
 // close closes what assemble opened.

@@ -62,6 +62,7 @@ const allScopes = "arc.task.controller,arc.chat.controller,arc.agent.caller"
 type daemon struct {
 	dir  string
 	addr string
+	dev  []string // flags of "serve --dev"; nil: it is served with its configuration file
 	cmd  *exec.Cmd
 	log  *logBuffer
 	done chan struct{} // closed when the process has ended
@@ -88,13 +89,30 @@ agents:
 	if err := os.WriteFile(d.configFile(), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	d.endWith(t)
+	return d
+}
+
+// startedDev gives a running "arcd serve --dev" in an empty folder, as somebody
+// tries it out: with the keys and accounts that the pages of the registry API
+// name. flags are more of its flags.
+func startedDev(t *testing.T, flags ...string) *daemon {
+	t.Helper()
+	d := &daemon{dir: t.TempDir(), addr: freeAddress(t), log: new(logBuffer)}
+	d.dev = append([]string{"serve", "--dev", "--listen", d.addr}, flags...)
+	d.endWith(t)
+	d.start(t)
+	return d
+}
+
+// endWith ends the process with the test.
+func (d *daemon) endWith(t *testing.T) {
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
 			t.Logf("end of the server's log:\n%s", d.log.tail(8000))
 		}
 	})
-	return d
 }
 
 // ownIssuer is the configuration of arcd's own token service.
@@ -111,12 +129,17 @@ func started(t *testing.T, extra string) *daemon {
 }
 
 func (d *daemon) configFile() string { return filepath.Join(d.dir, "arcd.yaml") }
-func (d *daemon) endpoint() string   { return "http://" + d.addr + "/arc" }
+func (d *daemon) url() string        { return "http://" + d.addr }
+func (d *daemon) endpoint() string   { return d.url() + "/arc" }
 
 // start runs the server and waits until it takes calls.
 func (d *daemon) start(t *testing.T) {
 	t.Helper()
-	d.cmd = exec.Command(binary, "serve", "--config", d.configFile())
+	args := []string{"serve", "--config", d.configFile()}
+	if d.dev != nil {
+		args = d.dev
+	}
+	d.cmd = exec.Command(binary, args...)
 	d.cmd.Dir = d.dir
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
@@ -167,11 +190,14 @@ func (d *daemon) stop(t *testing.T) {
 	}
 }
 
-// run runs a command of arcd with this daemon's configuration and gives its
-// standard output.
+// run runs a command of arcd with this daemon's configuration, in its folder, and
+// gives its standard output.
 func (d *daemon) run(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(binary, append(args, "--config", d.configFile())...)
+	if d.dev == nil {
+		args = append(args, "--config", d.configFile())
+	}
+	cmd := exec.Command(binary, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr, cmd.Dir = &stderr, d.dir
 	out, err := cmd.Output()
@@ -184,7 +210,7 @@ func (d *daemon) run(t *testing.T, args ...string) string {
 // token mints a token of arcd's own service.
 func (d *daemon) token(t *testing.T, flags ...string) string {
 	t.Helper()
-	return d.run(t, append([]string{"dev", "token"}, flags...)...)
+	return d.run(t, append([]string{"dev", "token", "--public-url", d.url()}, flags...)...)
 }
 
 // freeAddress gives a loopback address that nobody listens at.

@@ -1,5 +1,7 @@
 // Package interop proves arcd with programs that others wrote: the published
-// Python client of the protocol and two OpenID providers. It also kills arcd
-// under load and cuts its streams. All of it is in the tests; setup.sh (or
-// "make setup") installs what they need into .cache/interop.
+// Python clients of the protocol and of the registry API, and two OpenID
+// providers. It runs the commands and programs that stand on the pages of the
+// registry API, too. It also kills arcd under load and cuts its streams. All of it
+// is in the tests; setup.sh (or "make setup") installs what they need into
+// .cache/interop.
 package interop

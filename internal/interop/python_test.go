@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// python is the published Python client, unchanged, in a process that makes
-// calls as told (python/driver.py).
+// python is a published Python client, unchanged, in a process that makes calls
+// as told: that of ARC (python/driver.py) or of the registry API (arcp/driver.py).
 type python struct {
 	mu  sync.Mutex // one call at a time
 	in  io.WriteCloser
@@ -33,9 +33,10 @@ type order struct {
 
 // observed is what a Python program sees of a call.
 type observed struct {
-	Value  any        `json:"value"`  // what it returned
-	Events []sseEvent `json:"events"` // what it streamed
-	Error  *exception `json:"error"`  // what it raised
+	Value   any        `json:"value"`   // what it returned
+	Events  []sseEvent `json:"events"`  // what it streamed
+	Error   *exception `json:"error"`   // what it raised
+	Printed string     `json:"printed"` // what it wrote to standard output
 }
 
 type sseEvent struct {
@@ -54,12 +55,19 @@ type exception struct {
 
 func newPython(t *testing.T) *python {
 	t.Helper()
-	driver, err := filepath.Abs(filepath.Join("python", "driver.py"))
+	return newDriver(t, "venv", "python")
+}
+
+// newDriver starts the driver.py of a directory in a venv, with more variables in
+// its environment.
+func newDriver(t *testing.T, venv, dir string, env ...string) *python {
+	t.Helper()
+	driver, err := filepath.Abs(filepath.Join(dir, "driver.py"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(cache(t, "venv/bin/python"), driver)
-	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	cmd := exec.Command(cache(t, venv+"/bin/python"), driver)
+	cmd.Env = append(append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1"), env...)
 	p := &python{log: new(bytes.Buffer)}
 	cmd.Stderr = p.log
 	if p.in, err = cmd.StdinPipe(); err != nil {
@@ -85,6 +93,13 @@ func newPython(t *testing.T) *python {
 // do has the client make one call.
 func (p *python) do(t *testing.T, o order) observed {
 	t.Helper()
+	return p.tell(t, o.Call, o)
+}
+
+// tell sends an order to the driver and gives what comes back; what names it in
+// a failure.
+func (p *python) tell(t *testing.T, what string, o any) observed {
+	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	line, err := json.Marshal(o)
@@ -96,11 +111,11 @@ func (p *python) do(t *testing.T, o order) observed {
 	}
 	answer, err := p.out.ReadBytes('\n')
 	if err != nil {
-		t.Fatalf("%s: the Python client ended: %v", o.Call, err)
+		t.Fatalf("%s: the Python client ended: %v", what, err)
 	}
 	var seen observed
 	if err := json.Unmarshal(answer, &seen); err != nil {
-		t.Fatalf("%s: %v: %s", o.Call, err, answer)
+		t.Fatalf("%s: %v: %s", what, err, answer)
 	}
 	return seen
 }

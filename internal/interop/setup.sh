@@ -3,6 +3,7 @@
 # .cache/interop of the repository:
 #
 #   venv              the published Python client of the protocol
+#   venv-arcp         the published Python client of the registry API (ARCP)
 #   panva             the OpenID provider oidc-provider (npm)
 #   zitadel-provider  an OpenID provider made of zitadel/oidc (Go)
 #
@@ -20,9 +21,10 @@ need() { # need PROGRAM WHERE-FROM
 }
 
 need go      'Go 1.26 or later'
-need python3 'python3 and python3-venv (3.10 or later)'
+need python3 'python3 and python3-venv (3.11 or later)'
 need node    'Node.js 20 or later'
 need npm     'npm'
+need curl    'curl'
 
 # fresh PART INPUT... tells whether PART was made from just these inputs.
 fresh() {
@@ -38,14 +40,16 @@ stamp() {
   done | sha256sum
 }
 
-python_client() {
-  local inputs=("$here/python/requirements.txt" "$(python3 --version)")
-  fresh venv "${inputs[@]}" && return
-  echo 'interop: installing the Python client'
-  rm -rf "$cache/venv"
-  python3 -m venv "$cache/venv" || fail 'python3 cannot make a virtual environment: install python3-venv'
-  "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/python/requirements.txt"
-  stamp "${inputs[@]}" >"$cache/venv.stamp"
+# venv PART REQUIREMENTS [PIP-FLAG...] makes a virtual environment.
+venv() {
+  local part=$1 requirements=$2; shift 2
+  local inputs=("$requirements" "$*" "$(python3 --version)")
+  fresh "$part" "${inputs[@]}" && return
+  echo "interop: installing $part"
+  rm -rf "${cache:?}/$part"
+  python3 -m venv "$cache/$part" || fail 'python3 cannot make a virtual environment: install python3-venv'
+  "$cache/$part/bin/python" -m pip install --quiet --disable-pip-version-check "$@" -r "$requirements"
+  stamp "${inputs[@]}" >"$cache/$part.stamp"
 }
 
 panva() {
@@ -67,6 +71,7 @@ zitadel() {
   stamp "${inputs[@]}" >"$cache/zitadel-provider.stamp"
 }
 
-python_client
+venv venv "$here/python/requirements.txt"
+venv venv-arcp "$here/arcp/requirements.txt" --no-deps
 panva
 zitadel

@@ -39,7 +39,7 @@ func Backup(ctx context.Context, file, dest string) error {
 // Backup implements [store.Store]. The writer goes on meanwhile. It uses a
 // connection of its own: the readers may not write, and a copy would keep one
 // of them for long.
-func (s *engine) Backup(ctx context.Context, file string) error {
+func (s *Engine) Backup(ctx context.Context, file string) error {
 	if err := s.gate.enter(); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func checkSettings(c *conn) error {
 
 // Check implements [store.Store]: it looks at the settings in force, writes and
 // flushes one row, and reads it back over another connection.
-func (s *engine) Check(ctx context.Context) error {
+func (s *Engine) Check(ctx context.Context) error {
 	var wrote, read int64
 	err := s.write(ctx, "checking the store", func(b *batch) error {
 		if err := checkSettings(b.conn); err != nil {

@@ -44,7 +44,7 @@ func newCommitJob(c *store.Change) *commitJob {
 }
 
 // Commit implements [store.Store].
-func (s *engine) Commit(ctx context.Context, c store.Change) (store.Thread, error) {
+func (s *Engine) Commit(ctx context.Context, c store.Change) (store.Thread, error) {
 	j := newCommitJob(&c)
 	if err := s.w.do(ctx, j); err != nil {
 		return store.Thread{}, err

@@ -93,6 +93,15 @@ func (c *conn) query(text string, args []any, each func(row []driver.Value) erro
 	}
 }
 
+// value gives the first column of the only row; nil if there is no row.
+func (c *conn) value(text string, args ...any) (v driver.Value, err error) {
+	err = c.query(text, args, func(row []driver.Value) error {
+		v = row[0]
+		return nil
+	})
+	return v, err
+}
+
 func (c *conn) close() error {
 	var errs []error
 	for _, s := range c.stmts {

@@ -1,5 +1,6 @@
 // Package sqlite is the engine of package store that needs no setup: one file,
-// SQLite in this process (modernc.org/sqlite, no cgo).
+// SQLite in this process (modernc.org/sqlite, no cgo). It keeps both contracts,
+// [store.Store] and [store.Registry].
 //
 // How it works, from the write side: one goroutine, the writer, owns the one
 // connection that writes. It takes all changes that wait, makes them in one
@@ -50,6 +51,11 @@ type Config struct {
 var errInUse = errors.New("another process has this database open: " +
 	"stop it, or give this one a file of its own")
 
+var (
+	_ store.Store    = (*Engine)(nil)
+	_ store.Registry = (*Engine)(nil)
+)
+
 const defaultCacheBytes = 64 << 20
 
 // Settings of the connections. The write-ahead log is copied into the database
@@ -65,8 +71,9 @@ var (
 	readPragmas = []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-8000)", "temp_store(MEMORY)"}
 )
 
-// engine implements [store.Store].
-type engine struct {
+// Engine is an open database. It implements [store.Store] and
+// [store.Registry]; Open makes it.
+type Engine struct {
 	file    string
 	unlock  func() error
 	gate    gate
@@ -82,7 +89,7 @@ type engine struct {
 // It refuses a file that another process has open, that lies on a network file
 // system, that is damaged, that belongs to another program, or whose tables are
 // newer than this package.
-func Open(ctx context.Context, cfg Config) (store.Store, error) {
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("opening database %s: %w", cfg.File, explain(err))
@@ -90,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (store.Store, error) {
 	return s, nil
 }
 
-func open(ctx context.Context, cfg Config) (_ *engine, err error) {
+func open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	file, err := place(cfg.File)
 	if err != nil {
 		return nil, err
@@ -99,7 +106,7 @@ func open(ctx context.Context, cfg Config) (_ *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &engine{file: file, unlock: unlock, readers: make(chan *conn, 2*runtime.GOMAXPROCS(0))}
+	s := &Engine{file: file, unlock: unlock, readers: make(chan *conn, 2*runtime.GOMAXPROCS(0))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.release())
@@ -183,7 +190,7 @@ func migrate(ctx context.Context, dsn string) (err error) {
 	return upgrade(ctx, db)
 }
 
-func (s *engine) startWriter(cfg Config) (*writer, error) {
+func (s *Engine) startWriter(cfg Config) (*writer, error) {
 	c, err := dial(dsn(s.file, writePragmas))
 	if err != nil {
 		return nil, err
@@ -208,7 +215,7 @@ func (s *engine) startWriter(cfg Config) (*writer, error) {
 
 // Close implements [store.Store]. It waits for the changes that are queued and
 // the reads that run.
-func (s *engine) Close() error {
+func (s *Engine) Close() error {
 	if !s.gate.shut() {
 		return store.ErrClosed
 	}
@@ -216,7 +223,7 @@ func (s *engine) Close() error {
 }
 
 // release gives everything back. The lock goes last.
-func (s *engine) release() error {
+func (s *Engine) release() error {
 	var errs []error
 	for len(s.readers) > 0 {
 		c := <-s.readers

@@ -10,7 +10,7 @@ import (
 
 // Threads implements [store.Store]. The statement has only the conditions that
 // the query has, so there are a few dozen texts at most.
-func (s *engine) Threads(ctx context.Context, q store.Query) ([]store.Thread, error) {
+func (s *Engine) Threads(ctx context.Context, q store.Query) ([]store.Thread, error) {
 	text, args := selectThreads(&q)
 	return s.list(ctx, text, args...)
 }

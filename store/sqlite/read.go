@@ -13,7 +13,7 @@ import (
 )
 
 // read runs f with a connection of its own.
-func (s *engine) read(ctx context.Context, f func(c *conn) error) error {
+func (s *Engine) read(ctx context.Context, f func(c *conn) error) error {
 	if err := s.gate.enter(); err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (s *engine) read(ctx context.Context, f func(c *conn) error) error {
 }
 
 // lookup finds a thread in memory or in the file.
-func (s *engine) lookup(ctx context.Context, id string) (*entry, error) {
+func (s *Engine) lookup(ctx context.Context, id string) (*entry, error) {
 	if e := s.cache.get(id); e != nil {
 		if err := s.gate.check(); err != nil {
 			return nil, err
@@ -54,7 +54,7 @@ func (s *engine) lookup(ctx context.Context, id string) (*entry, error) {
 }
 
 // Thread implements [store.Store].
-func (s *engine) Thread(ctx context.Context, id string) (store.Thread, error) {
+func (s *Engine) Thread(ctx context.Context, id string) (store.Thread, error) {
 	e, err := s.lookup(ctx, id)
 	if err != nil {
 		return store.Thread{}, err
@@ -63,7 +63,7 @@ func (s *engine) Thread(ctx context.Context, id string) (store.Thread, error) {
 }
 
 // Items implements [store.Store].
-func (s *engine) Items(ctx context.Context, id string) ([]store.Item, error) {
+func (s *Engine) Items(ctx context.Context, id string) ([]store.Item, error) {
 	stamp := s.cache.stamp(id)
 	e, err := s.lookup(ctx, id)
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *engine) Items(ctx context.Context, id string) ([]store.Item, error) {
 }
 
 // Events implements [store.Store].
-func (s *engine) Events(ctx context.Context, id string, after int64, limit int) ([]arc.Event, bool, error) {
+func (s *Engine) Events(ctx context.Context, id string, after int64, limit int) ([]arc.Event, bool, error) {
 	e, err := s.lookup(ctx, id)
 	if err != nil {
 		return nil, false, err
@@ -130,7 +130,7 @@ func (s *engine) Events(ctx context.Context, id string, after int64, limit int) 
 
 // Ready implements [store.Store]. The index alone gives the ids, and most of
 // the threads are in memory: that is a third of the cost of reading their rows.
-func (s *engine) Ready(ctx context.Context, agent string, limit int) ([]store.Thread, error) {
+func (s *Engine) Ready(ctx context.Context, agent string, limit int) ([]store.Thread, error) {
 	found, err := s.readyIDs(ctx, agent, limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing ready threads: %w", err)
@@ -151,7 +151,7 @@ func (s *engine) Ready(ctx context.Context, agent string, limit int) ([]store.Th
 	return ts, nil
 }
 
-func (s *engine) readyIDs(ctx context.Context, agent string, limit int) (found []string, err error) {
+func (s *Engine) readyIDs(ctx context.Context, agent string, limit int) (found []string, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		return c.query(`SELECT id FROM thread INDEXED BY thread_ready WHERE agent = ? AND ready = 1
 			ORDER BY rank, id LIMIT ?`, []any{agent, int64(limit)}, func(row []driver.Value) error {
@@ -164,13 +164,13 @@ func (s *engine) readyIDs(ctx context.Context, agent string, limit int) (found [
 }
 
 // Due implements [store.Store].
-func (s *engine) Due(ctx context.Context, now time.Time, limit int) ([]store.Thread, error) {
+func (s *Engine) Due(ctx context.Context, now time.Time, limit int) ([]store.Thread, error) {
 	return s.list(ctx, `SELECT `+columns+` FROM thread INDEXED BY thread_due
 		WHERE due IS NOT NULL AND due <= ? ORDER BY due, n LIMIT ?`, now.UnixMilli(), int64(limit))
 }
 
 // list reads threads by a statement that selects columns.
-func (s *engine) list(ctx context.Context, text string, args ...any) ([]store.Thread, error) {
+func (s *Engine) list(ctx context.Context, text string, args ...any) ([]store.Thread, error) {
 	var ts []store.Thread
 	err := s.read(ctx, func(c *conn) error {
 		return c.query(text, args, func(row []driver.Value) error {
@@ -188,7 +188,7 @@ func (s *engine) list(ctx context.Context, text string, args ...any) ([]store.Th
 }
 
 // Replay implements [store.Store].
-func (s *engine) Replay(ctx context.Context, owner, name string, now time.Time) (replay *store.ReplayError, err error) {
+func (s *Engine) Replay(ctx context.Context, owner, name string, now time.Time) (replay *store.ReplayError, err error) {
 	err = s.read(ctx, func(c *conn) (err error) {
 		replay, err = findReplay(c, owner, name, now)
 		return err

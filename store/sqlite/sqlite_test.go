@@ -15,7 +15,7 @@ import (
 )
 
 // openIn opens the database of a test in its folder.
-func openIn(t testing.TB, dir string, cacheBytes int) store.Store {
+func openIn(t testing.TB, dir string, cacheBytes int) *sqlite.Engine {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Config{File: filepath.Join(dir, "arcd.db"), CacheBytes: cacheBytes})
 	if err != nil {
@@ -32,6 +32,10 @@ func TestContract(t *testing.T) {
 // thread, so that the reads come from the file.
 func TestContractWithoutCache(t *testing.T) {
 	storetest.Run(t, func(t testing.TB, dir string) store.Store { return openIn(t, dir, 1) })
+}
+
+func TestRegistryContract(t *testing.T) {
+	storetest.RunRegistry(t, func(t testing.TB, dir string) storetest.Registry { return openIn(t, dir, 0) })
 }
 
 // callers is how many goroutines commit at once where a test is about that.

@@ -5,8 +5,6 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"time"
-
-	"github.com/arcd-io/arcd/store"
 )
 
 // taskJob is a job without numbers to hand back: it runs do in the transaction.
@@ -19,7 +17,7 @@ func (j *taskJob) apply(b *batch) error { return j.do(b) }
 func (j *taskJob) finish(err error)     { j.outcome <- err }
 
 // write runs do on the writer and waits for the flush.
-func (s *engine) write(ctx context.Context, what string, do func(b *batch) error) error {
+func (s *Engine) write(ctx context.Context, what string, do func(b *batch) error) error {
 	j := &taskJob{do: do, outcome: make(chan error, 1)}
 	err := s.w.do(ctx, j)
 	if err == nil {
@@ -32,7 +30,7 @@ func (s *engine) write(ctx context.Context, what string, do func(b *batch) error
 }
 
 // Prune implements [store.Store].
-func (s *engine) Prune(ctx context.Context, now, endedBefore time.Time, limit int) (int, error) {
+func (s *Engine) Prune(ctx context.Context, now, endedBefore time.Time, limit int) (int, error) {
 	deleted := 0
 	err := s.write(ctx, "pruning", func(b *batch) error {
 		deleted = 0
@@ -51,39 +49,35 @@ func (s *engine) Prune(ctx context.Context, now, endedBefore time.Time, limit in
 		}
 		_, err = b.conn.exec(`DELETE FROM idem WHERE (owner, name) IN (SELECT owner, name FROM idem
 			WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)`, now.UnixMilli(), int64(max(limit, 1)))
-		if err != nil {
-			return err
-		}
-		_, err = b.conn.exec(`DELETE FROM revocation WHERE expires IS NOT NULL AND expires <= ?`, now.UnixMilli())
 		return err
 	})
 	return deleted, err
 }
 
-// Revoke implements [store.Store].
-func (s *engine) Revoke(ctx context.Context, r store.Revocation) error {
-	return s.write(ctx, "revoking", func(b *batch) error {
-		_, err := b.conn.exec(`INSERT INTO revocation (kind, value, before, expires) VALUES (?, ?, ?, ?)
-			ON CONFLICT (kind, value) DO UPDATE SET before = excluded.before, expires = excluded.expires`,
-			r.Kind, r.Value, millis(r.Before), millis(r.Expires))
-		return err
-	})
+// sweeps are the statements of PruneRegistry. Each removes rows from before its
+// first argument, the oldest first, and at most as many as the second says.
+var sweeps = []string{
+	`DELETE FROM mark WHERE (kind, value) IN (SELECT kind, value FROM mark INDEXED BY mark_expires
+		WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)`,
+	`DELETE FROM revocation WHERE (kind, value) IN (SELECT kind, value FROM revocation INDEXED BY revocation_expires
+		WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)`,
+	`DELETE FROM audit WHERE id IN (SELECT id FROM audit INDEXED BY audit_at WHERE at < ? ORDER BY at LIMIT ?)`,
 }
 
-// Revocations implements [store.Store].
-func (s *engine) Revocations(ctx context.Context, now time.Time) ([]store.Revocation, error) {
-	var out []store.Revocation
-	err := s.read(ctx, func(c *conn) error {
-		return c.query(`SELECT kind, value, before, expires FROM revocation WHERE expires IS NULL OR expires > ?
-			ORDER BY kind, value`, []any{now.UnixMilli()}, func(row []driver.Value) error {
-			kind, _ := row[0].(string)
-			value, _ := row[1].(string)
-			out = append(out, store.Revocation{Kind: kind, Value: value, Before: instant(row[2]), Expires: instant(row[3])})
-			return nil
-		})
+// PruneRegistry implements [store.Registry].
+func (s *Engine) PruneRegistry(ctx context.Context, now, auditBefore time.Time, limit int) (int, error) {
+	before := []int64{now.UnixMilli(), now.UnixMilli(), auditBefore.UnixMilli()}
+	var removed int64
+	err := s.write(ctx, "pruning the registry", func(b *batch) error {
+		removed = 0
+		for i, text := range sweeps {
+			n, err := b.conn.exec(text, before[i], int64(max(limit, 1)))
+			if err != nil {
+				return err
+			}
+			removed += n
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reading revocations: %w", err)
-	}
-	return out, nil
+	return int(removed), err
 }

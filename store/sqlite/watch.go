@@ -17,7 +17,7 @@ type watchers struct {
 
 // Watch implements [store.Store]. A call that has begun may end after stop has
 // returned.
-func (s *engine) Watch(f func(store.Hint)) (stop func()) {
+func (s *Engine) Watch(f func(store.Hint)) (stop func()) {
 	w := &s.watch
 	w.change(func(l []*func(store.Hint)) []*func(store.Hint) { return append(l, &f) })
 	return func() {

@@ -69,34 +69,6 @@ func exists(t *testing.T, s store.Store) []string {
 	return there
 }
 
-func testRevocations(t *testing.T, s store.Store) {
-	a := store.Revocation{Kind: "jti", Value: "iss\n1", Expires: at(10)}
-	b := store.Revocation{Kind: "sub", Value: "iss\n1", Before: at(5), Expires: at(20)}
-	revocations := func(ms int) []store.Revocation {
-		rs, err := s.Revocations(t.Context(), at(ms))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rs
-	}
-	for _, r := range []store.Revocation{a, b, a} {
-		if err := s.Revoke(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	same(t, "Revocations", revocations(0), []store.Revocation{a, b})
-	same(t, "after one expired", revocations(10), []store.Revocation{b})
-	b.Before, b.Expires = at(6), at(30)
-	if err := s.Revoke(t.Context(), b); err != nil {
-		t.Fatal(err)
-	}
-	same(t, "after a replacement", revocations(25), []store.Revocation{b})
-	if _, err := s.Prune(t.Context(), at(15), at(0), 9); err != nil {
-		t.Fatal(err)
-	}
-	same(t, "after Prune", revocations(0), []store.Revocation{b})
-}
-
 func testWatch(t *testing.T, s store.Store) {
 	hints := make(chan store.Hint, 100)
 	stop := s.Watch(func(h store.Hint) { hints <- h })
@@ -149,9 +121,6 @@ func testRestart(t *testing.T, open Open) {
 	})
 	x.Status, x.Updated = "WORKING", at(8)
 	x = commit(t, s, store.Change{Thread: x, Events: events(2)})
-	if err := s.Revoke(t.Context(), store.Revocation{Kind: "jti", Value: "v", Expires: never}); err != nil {
-		t.Fatal(err)
-	}
 	log := allEvents(t, s, "a")
 	closeStore(t, s)
 
@@ -163,9 +132,7 @@ func testRestart(t *testing.T, open Open) {
 	same(t, "Ready", must(t)(s.Ready(t.Context(), "agent", 9)), []store.Thread{x})
 	r, err := s.Replay(t.Context(), "o", "k", start)
 	same(t, "Replay", r, &store.ReplayError{Thread: "a", Hash: []byte("h")})
-	rs, rerr := s.Revocations(t.Context(), start)
-	same(t, "Revocations", rs, []store.Revocation{{Kind: "jti", Value: "v", Expires: never}})
-	if err := errors.Join(err, rerr); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	same(t, "the next commit", commit(t, s, store.Change{Thread: x, Events: events(1)}).Seq, int64(5))
@@ -229,8 +196,6 @@ func closedCalls(t *testing.T, s store.Store) {
 	_, calls["Ready"] = s.Ready(ctx, "agent", 1)
 	_, calls["Due"] = s.Due(ctx, start, 1)
 	_, calls["Replay"] = s.Replay(ctx, "o", "k", start)
-	calls["Revoke"] = s.Revoke(ctx, store.Revocation{Kind: "jti", Value: "v"})
-	_, calls["Revocations"] = s.Revocations(ctx, start)
 	_, calls["Prune"] = s.Prune(ctx, start, start, 1)
 	calls["Backup"] = s.Backup(ctx, filepath.Join(t.TempDir(), "copy"))
 	for name, err := range calls {

@@ -18,7 +18,6 @@ import (
 type model struct {
 	threads map[string]*history
 	keys    map[string]modelKey
-	revoked map[string]store.Revocation
 }
 
 type history struct {
@@ -78,7 +77,6 @@ func (m *model) prune(now, before time.Time) int {
 	n := len(m.threads)
 	maps.DeleteFunc(m.threads, func(_ string, h *history) bool { return !h.t.Ended.IsZero() && h.t.Ended.Before(before) })
 	maps.DeleteFunc(m.keys, func(_ string, k modelKey) bool { return !k.expires.After(now) })
-	maps.DeleteFunc(m.revoked, func(_ string, r store.Revocation) bool { return !r.Expires.After(now) })
 	return n - len(m.threads)
 }
 
@@ -106,7 +104,7 @@ func testModel(t *testing.T, open Open) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			dir := t.TempDir()
 			g := &gambler{rnd: rand.New(rand.NewPCG(seed, 7)), m: &model{
-				threads: map[string]*history{}, keys: map[string]modelKey{}, revoked: map[string]store.Revocation{},
+				threads: map[string]*history{}, keys: map[string]modelKey{},
 			}}
 			s := open(t, dir)
 			for step := range 300 {
@@ -152,12 +150,6 @@ func (g *gambler) step(t *testing.T, s store.Store) {
 			t.Fatal(err)
 		}
 		same(t, "Prune", n, g.m.prune(now, before))
-	case g.chance(3):
-		r := store.Revocation{Kind: g.pick("jti", "sub"), Value: g.pick("a", "b", "c"), Before: g.when(), Expires: at(g.rnd.IntN(100))}
-		if err := s.Revoke(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
-		g.m.revoked[r.Kind+" "+r.Value] = r
 	default:
 		c := g.change()
 		got, err := s.Commit(t.Context(), c)
@@ -234,18 +226,6 @@ func (g *gambler) compare(t *testing.T, s store.Store) {
 		}
 	}
 	g.compareQueues(t, s)
-	var want []store.Revocation
-	for _, k := range slices.Sorted(maps.Keys(g.m.revoked)) {
-		if g.m.revoked[k].Expires.After(at(50)) {
-			want = append(want, g.m.revoked[k])
-		}
-	}
-	got, err := s.Revocations(ctx, at(50))
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.SortFunc(got, func(a, b store.Revocation) int { return cmp.Compare(a.Kind+" "+a.Value, b.Kind+" "+b.Value) })
-	same(t, "Revocations", got, want)
 }
 
 func (g *gambler) compareQueues(t *testing.T, s store.Store) {

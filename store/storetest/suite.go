@@ -20,7 +20,8 @@ import (
 // dir must give the same content again. An open that fails ends the test.
 type Open func(t testing.TB, dir string) store.Store
 
-// Run runs the suite. Each part has a store of its own, which Run closes.
+// Run runs the suite of [store.Store]; that of [store.Registry] is
+// [RunRegistry]. Each part has a store of its own, which Run closes.
 func Run(t *testing.T, open Open) {
 	for _, part := range []struct {
 		name string
@@ -43,7 +44,6 @@ func Run(t *testing.T, open Open) {
 		{"filters", testFilters},
 		{"pages while rows arrive", testPages},
 		{"prune", testPrune},
-		{"revocations", testRevocations},
 		{"watch", testWatch},
 		{"context", testContext},
 		{"check", testCheck},

@@ -1,0 +1,116 @@
+package cli_test
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+)
+
+// post sends JSON to a path and gives the status and the body.
+func (s *served) post(path, body string) (int, string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Client-Fingerprint", "test")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+const (
+	seedLogin = `{"username":"ARCP","password":"ARCP"}`
+	seedKey   = `{"agent_id":"my-agent","agent_type":"processing","agent_key":"valid-agent-key"}`
+)
+
+// Accounts and keys that everybody knows are there with --dev alone, and then
+// nobody but this machine gets in (flaw W34).
+func TestW34KnownCredentialsAreForDevOnly(t *testing.T) {
+	t.Chdir(t.TempDir())
+	refused := run(t, nil, "serve", "--dev", "--listen", "0.0.0.0:0", "--insecure-http")
+	if refused.code == 0 || !strings.Contains(refused.stderr, "loopback") {
+		t.Errorf("--dev on all addresses: exit %d, %s", refused.code, refused.stderr)
+	}
+	if err := os.WriteFile("arcd.yaml", []byte("auth: {issuer: {enabled: true}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "--config", "arcd.yaml")
+	for path, body := range map[string]string{"/auth/login": seedLogin, "/auth/agent/request_temp_token": seedKey} {
+		if status, answer := s.post(path, body); status != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s", path, status, answer)
+		}
+	}
+}
+
+func TestDevHasTheCredentialsOfThePages(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := serve(t, "--dev")
+	for path, body := range map[string]string{"/auth/login": seedLogin, "/auth/temp-token": seedKey} {
+		if status, answer := s.post(path, body); status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, status, answer)
+		}
+	}
+	if strings.Contains(s.log.String(), "valid-agent-key") {
+		t.Error("the log shows an agent key")
+	}
+}
+
+// Agent keys come from the file too, whose changes count while the server runs.
+func TestAgentKeyFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("arcd.yaml", []byte("auth: {issuer: {enabled: true}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "--config", "arcd.yaml")
+	if status, answer := s.post("/auth/temp-token", seedKey); status != http.StatusUnauthorized {
+		t.Errorf("without the key: %d %s", status, answer)
+	}
+	if err := os.WriteFile("arcd-agent-keys", []byte("# of the tests\nmy-agent=valid-agent-key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := s.post("/auth/temp-token", seedKey); status != http.StatusOK {
+		t.Errorf("with the key: %d %s", status, answer)
+	}
+}
+
+func TestRegistryConfigIsChecked(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for setting, want := range map[string]string{
+		"endpoint_check: requird":       "did you mean required",
+		"endpoint_allow: [10.0.0.0/99]": "registry.endpoint_allow",
+		"public: some":                  "registry.public",
+		"session_ttl: 1500ms":           "whole seconds",
+		"agent_token_ttl: 400d":         "registry.agent_token_ttl",
+		"heartbeat_timeout: 1ms":        "registry.heartbeat_timeout",
+		"max_agents: 0":                 "registry.max_agents",
+		"problem_base: problems":        "registry.problem_base",
+		"scrape_token: short":           "registry.scrape_token",
+		"agent_keyz: [a]":               "agent_keys",
+	} {
+		if err := os.WriteFile("arcd.yaml", []byte("registry: {"+setting+"}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := run(t, nil, "config", "check", "--config", "arcd.yaml")
+		if got.code == 0 || !strings.Contains(got.stderr+got.stdout, want) {
+			t.Errorf("%s: exit %d, %s%s; want %q", setting, got.code, got.stdout, got.stderr, want)
+		}
+	}
+	if err := os.WriteFile("arcd.yaml", []byte("registry: {agent_keys: [a-key-that-is-secret]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, nil, "config", "show", "--config", "arcd.yaml")
+	if strings.Contains(got.stdout, "a-key-that-is-secret") || !strings.Contains(got.stdout, "(1 hidden)") {
+		t.Errorf("config show: %s", got.stdout)
+	}
+}

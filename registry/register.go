@@ -1,0 +1,293 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/store"
+)
+
+// setTypes reads the allowed types of agents.
+func (r *Registry) setTypes() error {
+	for _, t := range r.cfg.Types {
+		if !typeForm.MatchString(t) {
+			return fmt.Errorf("registry: agent type %q is not 2 to 50 letters, digits, _ and -", t)
+		}
+		r.types[strings.ToLower(t)] = true
+	}
+	return nil
+}
+
+// Register is POST /agents/register: the agent is known from then on, here and as
+// a targetAgent, and gets a token of its own. The same request again, by token or
+// by idempotency key, gets the same registration and another token.
+//
+// Errors: validation-failed; insufficient-permissions for another id than the
+// token's; token-invalid TOKEN_ALREADY_USED, WRONG_TOKEN_TYPE; duplicate-agent
+// DUPLICATE_AGENT, IDEMPOTENCY_CONFLICT; agent-registration-failed.
+func (r *Registry) Register(ctx context.Context, c *Caller, p arc.Registration) (*arc.Registered, error) {
+	a, minted, err := r.register(ctx, c, p)
+	if err != nil {
+		r.refusedAs(c, entry{Event: "registered", Agent: p.AgentID, Type: p.AgentType, AuthType: "agent"}, err)
+		return nil, err
+	}
+	r.record(c, entry{Event: "registered", Agent: p.AgentID, Type: p.AgentType, AuthType: "agent",
+		Detail: map[string]any{"replayed": c.Replayed, "jti_hash": hashed(minted.ID), "scopes": r.agentScopes()}})
+	return &arc.Registered{
+		Status: "success", Message: "Agent '" + p.AgentID + "' registered", AgentID: a.Registration.AgentID,
+		AccessToken: minted.Token, TokenType: "bearer", ExpiresIn: seconds(minted.Expires.Sub(minted.Issued)),
+	}, nil
+}
+
+func (r *Registry) register(ctx context.Context, c *Caller, p arc.Registration) (*agent, auth.Minted, error) {
+	none := auth.Minted{}
+	if err := r.checkWish(c, &p); err != nil {
+		return nil, none, err
+	}
+	keyHash, ok := r.temporary(c.Principal)
+	if !ok { // taken back since the validator looked
+		return nil, none, arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
+	}
+	wish := &agent{record: record{
+		Registration: p, Incarnation: rand.Text(), KeyHash: keyHash,
+		Hash: digest(&p), Token: c.Principal.TokenID, Key: c.IdempotencyKey,
+	}}
+	r.agents.registering.Lock()
+	defer r.agents.registering.Unlock()
+	a, err := r.settle(ctx, c, wish)
+	if err != nil {
+		return nil, none, err
+	}
+	minted, err := r.issue(r.agentGrant(a))
+	return a, minted, err
+}
+
+// checkWish checks all that can be checked without looking at other agents.
+func (r *Registry) checkWish(c *Caller, p *arc.Registration) error {
+	if issues := checkRegistration(p); len(issues) > 0 {
+		return invalid(issues)
+	}
+	if len(r.types) > 0 && !r.types[strings.ToLower(p.AgentType)] {
+		return invalid([]arc.FieldIssue{{Field: "agent_type", Issue: "is not one of the types that this server takes; see /public/agent_types"}})
+	}
+	if p.AgentID != c.agent() {
+		return arc.Refuse(arc.ProblemPermission, "insufficient_permissions", "The token is for the agent '%s'", c.agent()).
+			With("agent_id", c.agent()).With("request_agent_id", p.AgentID)
+	}
+	if r.cfg.RequireValidation && c.kind() != kindValidated {
+		return wrongKind("the endpoint has to be validated first, at /auth/agent/validate_compliance")
+	}
+	if len(c.IdempotencyKey) > 255 {
+		return missingField("Idempotency-Key", "The header Idempotency-Key is longer than 255 bytes")
+	}
+	if r.cfg.Taken(p.AgentID) {
+		return arc.Refuse(arc.ProblemDuplicateAgent, "duplicate_agent", "The id '%s' belongs to an agent of the server itself", p.AgentID).
+			With("agent_id", p.AgentID)
+	}
+	return nil
+}
+
+// digest is of what is asked for; equal registrations have equal ones.
+func digest(p *arc.Registration) []byte {
+	b, _ := json.Marshal(p) // checked before: numbers are finite
+	sum := sha256.Sum256(b)
+	return sum[:]
+}
+
+// settle finds what becomes of a wish: the agent that it made before, a new one,
+// or nothing. The directory's registering is held.
+func (r *Registry) settle(ctx context.Context, c *Caller, wish *agent) (*agent, error) {
+	id, now, d := wish.Registration.AgentID, r.now(), &r.agents
+	d.mu.RLock()
+	there, total := d.byID[id], len(d.byID)
+	alive := there != nil && there.status(now, r.cfg.HeartbeatTimeout) == arc.AgentAlive
+	d.mu.RUnlock()
+	if there != nil {
+		if again, err := sameWish(c, there, wish); again || err != nil {
+			return there, err
+		}
+	}
+	switch {
+	case alive:
+		return nil, arc.Refuse(arc.ProblemDuplicateAgent, "duplicate_agent", "The agent '%s' is registered and alive", id).With("agent_id", id)
+	case there != nil && there.KeyHash != wish.KeyHash && r.cfg.Keys.Has(there.KeyHash):
+		return nil, arc.Refuse(arc.ProblemRegistration, "agent_key_mismatch",
+			"The agent '%s' was registered with another agent key", id).With("agent_id", id)
+	case there == nil && total >= r.cfg.MaxAgents:
+		return nil, arc.Refuse(arc.ProblemRegistration, "registry_full", "The server takes no more than %d agents", r.cfg.MaxAgents).
+			With("agent_id", id)
+	}
+	if err := r.useUp(ctx, c, wish, now); err != nil {
+		return nil, err
+	}
+	if err := r.add(ctx, wish, there, now); err != nil {
+		if c.kind() == kindValidated { // nothing was made: the token is still good for it
+			_, undo := r.store.Unmark(ctx, markOnce, usedUp(wish.Token))
+			err = errors.Join(err, undo)
+		}
+		return nil, err
+	}
+	return wish, nil
+}
+
+// sameWish tells whether the agent that is there was made by this very request.
+func sameWish(c *Caller, there, wish *agent) (bool, error) {
+	if there.KeyHash != wish.KeyHash {
+		return false, nil
+	}
+	equal := bytes.Equal(there.Hash, wish.Hash)
+	named := wish.Key != "" && wish.Key == there.Key
+	if named && !equal {
+		return false, arc.Refuse(arc.ProblemDuplicateAgent, "idempotency_conflict",
+			"The idempotency key was used for a different registration").
+			With("agent_id", wish.Registration.AgentID).With("idempotency_key", wish.Key)
+	}
+	if equal && (named || there.Token == wish.Token) {
+		c.Replayed = true
+		return true, nil
+	}
+	return false, nil
+}
+
+// usedUp names the mark of a token that has registered an agent.
+func usedUp(tokenID string) string { return "register\n" + tokenID }
+
+// useUp makes a validated token good for one registration only.
+func (r *Registry) useUp(ctx context.Context, c *Caller, wish *agent, now time.Time) error {
+	if c.kind() != kindValidated {
+		return nil
+	}
+	used, err := r.store.Mark(ctx, store.Mark{
+		Kind: markOnce, Value: usedUp(wish.Token), Expires: c.Principal.Expires.Add(validatorLeeway),
+	}, now)
+	if err != nil {
+		return err
+	}
+	if used != nil {
+		return arc.Refuse(arc.ProblemToken, "token_already_used", "The token has registered an agent already").
+			With("agent_id", wish.Registration.AgentID)
+	}
+	return nil
+}
+
+// add stores an agent, in place of a dead one with its id if there is one.
+func (r *Registry) add(ctx context.Context, a, dead *agent, now time.Time) error {
+	if err := r.encode(a); err != nil {
+		return err
+	}
+	a.registered, a.seen, a.heard, a.alive = arc.At(now).Time, now, now, true
+	body, err := json.Marshal(a.record)
+	if err != nil {
+		return err
+	}
+	row := store.Agent{
+		ID: a.Registration.AgentID, Type: a.Registration.AgentType, Registered: now, Updated: now,
+		Seen: now, Alive: true, Texts: textsOf(&a.Registration), Body: body,
+	}
+	if dead != nil {
+		row.Rev = dead.rev
+	}
+	if err := r.holdKey(ctx, a, dead); err != nil {
+		return err
+	}
+	stored, err := r.store.PutAgent(ctx, row)
+	if err != nil {
+		return fmt.Errorf("storing an agent: %w", err)
+	}
+	a.rev = stored.Rev
+	d := &r.agents
+	d.mu.Lock()
+	d.byID[row.ID], d.ids = a, nil
+	d.mu.Unlock()
+	if dead != nil {
+		r.revoked.tell() // the tokens of the one before are over
+	}
+	d.tell()
+	return nil
+}
+
+// holdKey pins a key for as long as the agent is registered. The key of a dead
+// agent that makes way is free again, if it was another.
+func (r *Registry) holdKey(ctx context.Context, a, dead *agent) error {
+	if dead != nil && dead.KeyHash != a.KeyHash {
+		if _, err := r.store.Unmark(ctx, markPin, dead.KeyHash); err != nil {
+			return err
+		}
+	}
+	there, err := r.store.FindMark(ctx, markPin, a.KeyHash, r.now())
+	if err != nil || there == nil { // a key that is bound by its entry has no pin
+		return err
+	}
+	return r.store.SetMark(ctx, store.Mark{Kind: markPin, Value: a.KeyHash, Body: []byte(a.Registration.AgentID)})
+}
+
+// agentScopes are what every registered agent's token holds.
+func (r *Registry) agentScopes() []string {
+	return unique(append([]string{auth.ScopeServe, auth.ScopeNotify}, r.cfg.AgentScopes...))
+}
+
+// agentGrant is the token of a registered agent: it speaks as that agent alone.
+func (r *Registry) agentGrant(a *agent) grant {
+	return grant{
+		kind: kindAgent, subject: agentSubject + a.Registration.AgentID, agent: a.Registration.AgentID,
+		scopes: r.agentScopes(), role: "agent", ttl: r.cfg.AgentTTL,
+		more: map[string]any{"agent_type": a.Registration.AgentType, "registration": a.Incarnation},
+	}
+}
+
+// Unregister is DELETE /agents/{agent_id}: the agent is forgotten, its tokens are
+// revoked, its key is free.
+//
+// Errors: insufficient-permissions for another's agent; agent-not-found.
+func (r *Registry) Unregister(ctx context.Context, c *Caller, id string) (*arc.Unregistered, error) {
+	err := own(c, id)
+	if err == nil {
+		err = r.unregister(ctx, id)
+	}
+	if err != nil {
+		r.refused(c, "unregistered", id, err)
+		return nil, err
+	}
+	r.record(c, entry{Event: "unregistered", Agent: id, Reason: "asked"})
+	return &arc.Unregistered{Status: "success", Message: "Agent '" + id + "' unregistered", By: c.agent()}, nil
+}
+
+func (r *Registry) unregister(ctx context.Context, id string) error {
+	r.agents.registering.Lock()
+	defer r.agents.registering.Unlock()
+	r.agents.mu.RLock()
+	a, err := r.agents.find(id)
+	r.agents.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	return r.remove(ctx, a)
+}
+
+// remove takes an agent out. The directory's registering is held.
+func (r *Registry) remove(ctx context.Context, a *agent) error {
+	id, d := a.Registration.AgentID, &r.agents
+	if err := r.store.DeleteAgent(ctx, id, a.rev); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("removing an agent: %w", err)
+	}
+	d.mu.Lock()
+	delete(d.byID, id)
+	delete(d.dirty, id)
+	d.ids = nil
+	d.mu.Unlock()
+	r.revoked.tell()
+	d.tell()
+	if _, err := r.store.Unmark(ctx, markPin, a.KeyHash); err != nil {
+		return fmt.Errorf("freeing an agent key: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+// Package registry is the agent registry and token service of arcd (ARCP):
+// agents register themselves, say that they are alive, and are found; tokens
+// for that are given out, refreshed and taken back; people log in; all of it is
+// written to an audit log.
+//
+// Every operation takes the [Caller], params and gives a result or an
+// [*arc.Error] that knows its problem document. Nothing here knows HTTP: routes
+// and access are in package server.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/store"
+)
+
+// The audiences of tokens that open no more than a registration. The validator
+// of the ARC endpoint takes neither.
+const (
+	AudienceValidate = "arcp:validate" // temp tokens
+	AudienceRegister = "arcp:register" // validated tokens
+)
+
+// Config says what a [Registry] works with.
+type Config struct {
+	// Store keeps everything. Required. The caller closes it, after Run has
+	// returned.
+	Store store.Registry
+	// Issuer signs the tokens and knows the administrators. Required.
+	Issuer *auth.Issuer
+	// Keys are what agents prove themselves with. Nil: no agent can register.
+	Keys *auth.AgentKeys
+	// Taken tells whether an id belongs to an agent that is not registered but
+	// configured. Nil: none does.
+	Taken func(id string) bool
+
+	// Types are the types an agent may have, in any case. Empty: any.
+	Types []string
+	// AgentScopes are the scopes that a registered agent's token gets besides
+	// arc.agent.receiver and arc.task.notify.
+	AgentScopes []string
+	// RequireValidation refuses a registration with a temp token: its endpoint has
+	// to be validated before.
+	RequireValidation bool
+	// Probe looks at an agent's endpoint. Nil: endpoints are taken as they are.
+	Probe Prober
+	// ProbeReported lets a validation pass although the endpoint cannot be reached
+	// or is somebody else's: that becomes a warning. A refused address stays
+	// refused.
+	ProbeReported bool
+	// Public says what anonymous callers see of an agent: "card" (the default:
+	// no endpoint, owner, metadata, metrics), "full", or "off".
+	Public string
+	// PublicURL stands in for an agent's endpoint on its public card.
+	PublicURL string
+
+	AgentTTL     time.Duration // life of a registered agent's token; default 1 h
+	TempTTL      time.Duration // of a temp token; default 15 min
+	ValidatedTTL time.Duration // of a validated token; default 5 min
+	SessionTTL   time.Duration // of a login; default 30 min
+	// MaxAge is how long after the first token a refresh still gives another one.
+	// Default 7 days.
+	MaxAge      time.Duration
+	MaxSessions int // most sessions of one administrator; default 5
+	MaxAgents   int // most registered agents; default 10,000
+
+	// HeartbeatTimeout is the silence after which an agent counts as dead. Default
+	// 60 s.
+	HeartbeatTimeout time.Duration
+	// RemoveAfter is the silence after which an agent is removed. Default 24 h;
+	// negative: never.
+	RemoveAfter time.Duration
+	// AuditRetention is how long the audit log is kept. Default 30 days; negative:
+	// for ever.
+	AuditRetention time.Duration
+
+	// Observe is told what happened, for counters. Nil: nobody is.
+	Observe func(Happening)
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Log gets the audit lines. The zero Logger writes nothing to it; the store
+	// gets them in any case.
+	Log zerolog.Logger
+}
+
+// Happening is something that is worth counting.
+type Happening struct {
+	Event     string // as in the audit log, and heartbeat, search
+	Outcome   string // "ok" or "refused"
+	AgentType string // of a registration
+	AuthType  string // of a login or token: admin, agent, token, client
+	Reason    string // of a refusal, or of a removal
+}
+
+// Registry owns the agents, sessions and tokens. Its methods are safe for
+// concurrent use.
+type Registry struct {
+	cfg   Config
+	store store.Registry
+	log   zerolog.Logger
+	types map[string]bool // in lower case; empty: any
+
+	agents   directory
+	revoked  revocations
+	sessions sessions
+	temps    temps
+	checks   checks
+	audit    auditLog
+}
+
+// Open reads what the store has. Nothing runs before [Registry.Run].
+func Open(ctx context.Context, cfg Config) (*Registry, error) {
+	if cfg.Store == nil || cfg.Issuer == nil {
+		return nil, errors.New("registry: Config.Store and Config.Issuer are required")
+	}
+	setDefaults(&cfg)
+	r := &Registry{cfg: cfg, store: cfg.Store, log: cfg.Log, types: map[string]bool{}}
+	if err := r.setTypes(); err != nil {
+		return nil, err
+	}
+	now := cfg.Now()
+	for what, load := range map[string]func(context.Context, time.Time) error{
+		"revocations": r.loadRevocations,
+		"agents":      r.loadAgents,
+		"sessions":    r.loadSessions,
+		"temp tokens": r.loadTemps,
+	} {
+		if err := load(ctx, now); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", what, err)
+		}
+	}
+	r.checks.done = make(map[string]*check)
+	r.audit.begin()
+	return r, nil
+}
+
+func setDefaults(cfg *Config) {
+	defaultTo(&cfg.Public, "card")
+	defaultTo(&cfg.AgentTTL, time.Hour)
+	defaultTo(&cfg.TempTTL, 15*time.Minute)
+	defaultTo(&cfg.ValidatedTTL, 5*time.Minute)
+	defaultTo(&cfg.SessionTTL, 30*time.Minute)
+	defaultTo(&cfg.MaxAge, 7*24*time.Hour)
+	defaultTo(&cfg.MaxSessions, 5)
+	defaultTo(&cfg.MaxAgents, 10_000)
+	defaultTo(&cfg.HeartbeatTimeout, time.Minute)
+	defaultTo(&cfg.RemoveAfter, 24*time.Hour)
+	defaultTo(&cfg.AuditRetention, 30*24*time.Hour)
+	if cfg.Taken == nil {
+		cfg.Taken = func(string) bool { return false }
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Happening) {}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+}
+
+func defaultTo[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// typeForm is the form of an agent's type (contract section 4.1).
+var typeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{2,50}$`)

@@ -1,0 +1,98 @@
+package registry
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Run writes what is collected in memory, notices agents that fall silent and
+// forgets what is over, until ctx ends; then it writes what is left.
+func (r *Registry) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { r.writeAudit(ctx) })
+	look := time.NewTicker(r.lookEvery())
+	defer look.Stop()
+	write := time.NewTicker(max(r.cfg.HeartbeatTimeout/6, time.Second))
+	defer write.Stop()
+	prune := time.NewTicker(time.Minute)
+	defer prune.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-look.C:
+			r.sweep(ctx)
+		case <-write.C:
+			r.flush(ctx)
+		case <-prune.C:
+			r.prune(ctx)
+		}
+	}
+	wg.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	r.flush(last)
+	return r.flushAudit(last)
+}
+
+// lookEvery is how often silence is looked for.
+func (r *Registry) lookEvery() time.Duration {
+	return min(max(r.cfg.HeartbeatTimeout/20, 100*time.Millisecond), time.Second)
+}
+
+// auditEvery lets audit entries gather before they are written.
+const auditEvery = 50 * time.Millisecond
+
+func (r *Registry) writeAudit(ctx context.Context) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.audit.wake:
+		}
+		if err := r.flushAudit(ctx); err != nil && ctx.Err() == nil {
+			r.log.Error().Str("event", "audit_unwritten").Err(err).Send()
+			r.audit.again()
+		}
+		pause.Reset(auditEvery)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// again makes a failed write be tried once more.
+func (l *auditLog) again() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// prune forgets what is over.
+func (r *Registry) prune(ctx context.Context) {
+	const batch = 1000
+	now := r.now()
+	r.revoked.forget(now)
+	r.sessions.forget(now)
+	r.temps.forget(now)
+	r.checks.forget(now)
+	before := time.Time{}
+	if r.cfg.AuditRetention > 0 {
+		before = now.Add(-r.cfg.AuditRetention)
+	}
+	for ctx.Err() == nil {
+		n, err := r.store.PruneRegistry(ctx, now, before, batch)
+		if err != nil {
+			r.log.Error().Str("event", "prune_failed").Err(err).Send()
+			return
+		}
+		if n < batch {
+			return
+		}
+	}
+}

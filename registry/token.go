@@ -1,0 +1,361 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/store"
+)
+
+// Subjects of the registry's tokens begin with one of these, so that nobody can
+// become the owner of what a client of the token service has made by taking its
+// name. Clients cannot have such ids (auth.Client).
+const (
+	agentSubject = "agent:"
+	adminSubject = "admin:"
+	userSubject  = "user:"
+	tempSubject  = "temp:"
+)
+
+// grant says what goes into a token of the registry.
+type grant struct {
+	kind     string
+	subject  string
+	agent    string
+	scopes   []string
+	role     string
+	audience string
+	ttl      time.Duration
+	begun    time.Time // when the first of a line of refreshed tokens was issued; zero: now
+	more     map[string]any
+}
+
+// issue makes the token. Lives are whole seconds, and never longer than MaxAge
+// after the first of their line.
+func (r *Registry) issue(g grant) (auth.Minted, error) {
+	now := r.now()
+	if g.begun.IsZero() {
+		g.begun = now
+	}
+	if left := g.begun.Add(r.cfg.MaxAge).Sub(now).Truncate(time.Second); g.ttl > left {
+		g.ttl = left
+	}
+	if g.ttl < time.Second {
+		return auth.Minted{}, r.tooOld()
+	}
+	extra := map[string]any{
+		"token_type": g.kind, "scopes": nonNil(g.scopes), "role": g.role, "auth_time": g.begun.Unix(),
+	}
+	for name, value := range g.more {
+		extra[name] = value
+	}
+	claims := auth.Claims{Subject: g.subject, Scopes: g.scopes, Agents: []string{g.agent}, TTL: g.ttl, Extra: extra}
+	if g.audience != "" {
+		claims.Audience = []string{g.audience}
+	}
+	minted, err := r.cfg.Issuer.Issue(claims)
+	if err != nil {
+		return minted, fmt.Errorf("issuing a token of kind %s: %w", g.kind, err)
+	}
+	return minted, nil
+}
+
+func seconds(d time.Duration) int { return int(d / time.Second) }
+
+// granted is the answer that hands a token over.
+func granted(m auth.Minted, agent string) *arc.TokenGrant {
+	return &arc.TokenGrant{AccessToken: m.Token, TokenType: "bearer", ExpiresIn: seconds(m.Expires.Sub(m.Issued)), AgentID: agent}
+}
+
+// Verdict tells what a good token holds (/tokens/validate, /auth/validate). The
+// principal comes from the validator.
+//
+// Errors: token-invalid MISSING_CLAIMS.
+func (r *Registry) Verdict(c *Caller) (*arc.TokenVerdict, error) {
+	if missing := missingClaims(c); len(missing) > 0 {
+		return nil, claimsMissing(missing)
+	}
+	return &arc.TokenVerdict{Valid: true, AgentID: c.Principal.Agent(), Payload: c.Principal.Claims}, nil
+}
+
+// Refresh is POST /tokens/refresh: another token like the caller's, which itself
+// is revoked. All that binds it stays: agent, registration, session, scopes,
+// audience. The line of tokens ends MaxAge after its first.
+//
+// Errors: token-invalid (403 WRONG_TOKEN_TYPE for a token that is not the
+// registry's or is for registering; 401 TOKEN_REVOKED if somebody was faster;
+// 401 REFRESH_TOO_OLD at the end of the line); those of a session.
+func (r *Registry) Refresh(ctx context.Context, c *Caller) (*arc.TokenGrant, error) {
+	minted, err := r.refresh(ctx, c)
+	if err != nil {
+		r.refusedAs(c, entry{Event: "token_refreshed", Agent: c.agent(), AuthType: "token"}, err)
+		return nil, err
+	}
+	r.record(c, entry{Event: "token_refreshed", Agent: c.agent(), AuthType: "token",
+		Detail: map[string]any{"jti_hash": hashed(minted.ID), "old_jti_hash": hashed(c.Principal.TokenID)}})
+	return granted(minted, c.agent()), nil
+}
+
+// agent is the agent that the caller's token names; "" without a token.
+func (c *Caller) agent() string {
+	if c.Principal == nil || len(c.Principal.Agents) == 0 {
+		return ""
+	}
+	return c.Principal.Agents[0]
+}
+
+func (r *Registry) refresh(ctx context.Context, c *Caller) (auth.Minted, error) {
+	p, now := c.Principal, r.now()
+	ttl := r.cfg.AgentTTL
+	switch c.kind() {
+	case kindAdmin:
+		if err := r.checkSession(c, false); err != nil {
+			return auth.Minted{}, err
+		}
+		ttl = r.cfg.SessionTTL
+	case kindAgent, kindAccess:
+	case kindTemp, kindValidated:
+		return auth.Minted{}, wrongKind("a token for registering cannot be refreshed; ask for another one with the agent key")
+	default:
+		return auth.Minted{}, wrongKind("only tokens of the registry can be refreshed; this one's issuer gives another one")
+	}
+	begun, _ := p.Claims["auth_time"].(float64)
+	g := grant{
+		kind: c.kind(), subject: p.Subject, agent: c.agent(), scopes: p.Scopes, ttl: ttl,
+		begun: time.Unix(int64(begun), 0), more: map[string]any{},
+	}
+	g.role, _ = p.Claims["role"].(string)
+	g.audience, _ = p.Claims["aud"].(string)
+	for _, name := range []string{"registration", "sid", "agent_type"} {
+		if value, ok := p.Claims[name]; ok {
+			g.more[name] = value
+		}
+	}
+	minted, err := r.issue(g)
+	if err != nil {
+		return minted, err
+	}
+	return minted, r.replace(ctx, c, minted, now)
+}
+
+// tooOld refuses to go on with a line of tokens.
+func (r *Registry) tooOld() *arc.Error {
+	return arc.Refuse(arc.ProblemToken, "refresh_too_old", "The token cannot be refreshed any more; authenticate again").
+		With("max_age", seconds(r.cfg.MaxAge))
+}
+
+// replace takes the caller's token out of use in favour of the next one. Of
+// several at a time, one wins.
+func (r *Registry) replace(ctx context.Context, c *Caller, next auth.Minted, now time.Time) error {
+	p := c.Principal
+	used, err := r.store.Mark(ctx, store.Mark{
+		Kind: markOnce, Value: "refresh\n" + p.TokenID, Expires: p.Expires.Add(validatorLeeway),
+	}, now)
+	if err != nil {
+		return err
+	}
+	if used != nil {
+		return arc.Refuse(arc.ProblemToken, "token_revoked", "The token was refreshed already")
+	}
+	if c.kind() == kindAdmin {
+		if err := r.prolong(ctx, p, next.Expires); err != nil {
+			return err
+		}
+	}
+	return r.RevokeToken(ctx, p)
+}
+
+// The kinds of marks in the store.
+const (
+	markOnce    = "once"    // a token was used for what it can be used for once
+	markPin     = "pin"     // an agent key belongs to an agent
+	markTemp    = "temp"    // a temp or validated token, and its agent key
+	markSession = "session" // an administrator is logged in
+)
+
+// Mint is POST /tokens/mint: an administrator makes a token for somebody. It
+// cannot be an administrator's, which has a session, nor one for registering,
+// which proves an agent key.
+//
+// Errors: validation-failed; invalid-input.
+func (r *Registry) Mint(c *Caller, p arc.MintParams) (*arc.TokenGrant, error) {
+	if issues := checkMint(&p); len(issues) > 0 {
+		return nil, invalid(issues)
+	}
+	switch {
+	case p.Role == "admin":
+		return nil, badInput("role", "an administrator's token comes from /auth/login: it belongs to a session")
+	case p.TempRegistration || p.TokenType != "" && p.TokenType != kindAccess:
+		return nil, badInput("token_type", "only access tokens are minted; those for registering come from /auth/agent/request_temp_token")
+	case p.UsedKey != "" || p.AgentKeyHash != "":
+		return nil, badInput("agent_key_hash", "a token holds nothing of an agent key")
+	case p.Audience != "" && !slices.Contains(r.cfg.Issuer.Provider().Audience, p.Audience):
+		return nil, badInput("aud", "tokens are not issued for this audience")
+	}
+	g := grant{
+		kind: kindAccess, subject: userSubject + p.UserID, agent: p.AgentID, scopes: unique(p.Scopes),
+		role: p.Role, audience: p.Audience, ttl: r.cfg.AgentTTL,
+	}
+	defaultTo(&g.role, "user")
+	if p.AgentType != "" {
+		g.more = map[string]any{"agent_type": p.AgentType}
+	}
+	minted, err := r.issue(g)
+	if err != nil {
+		return nil, err
+	}
+	r.record(c, entry{Event: "token_issued", Agent: p.AgentID, AuthType: "admin",
+		Detail: map[string]any{"kind": kindAccess, "subject": g.subject, "scopes": g.scopes, "jti_hash": hashed(minted.ID)}})
+	return granted(minted, p.AgentID), nil
+}
+
+func unique(list []string) []string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// temps are the tokens for registering that may still be in use, by id.
+type temps struct {
+	mu   sync.RWMutex // guards byID
+	byID map[string]tempToken
+}
+
+// tempToken is what the server knows of a token for registering and the token
+// does not say.
+type tempToken struct {
+	keyHash string
+	expires time.Time
+}
+
+func (r *Registry) loadTemps(ctx context.Context, now time.Time) error {
+	marks, err := r.store.Marks(ctx, markTemp, now)
+	if err != nil {
+		return err
+	}
+	r.temps.byID = make(map[string]tempToken, len(marks))
+	for _, m := range marks {
+		r.temps.byID[m.Value] = tempToken{string(m.Body), m.Expires}
+	}
+	return nil
+}
+
+func (t *temps) forget(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, token := range t.byID {
+		if now.After(token.expires) {
+			delete(t.byID, id)
+		}
+	}
+}
+
+// temporary gives the hash of the agent key that a token for registering stands
+// on; false if the key does not count any more.
+func (r *Registry) temporary(p *auth.Principal) (keyHash string, ok bool) {
+	r.temps.mu.RLock()
+	token, ok := r.temps.byID[p.TokenID]
+	r.temps.mu.RUnlock()
+	return token.keyHash, ok && r.cfg.Keys.Has(token.keyHash)
+}
+
+// keepTemp notes which key a token for registering stands on.
+func (r *Registry) keepTemp(ctx context.Context, m auth.Minted, keyHash string) error {
+	token := tempToken{keyHash, m.Expires.Add(validatorLeeway)}
+	if err := r.store.SetMark(ctx, store.Mark{Kind: markTemp, Value: m.ID, Body: []byte(keyHash), Expires: token.expires}); err != nil {
+		return err
+	}
+	r.temps.mu.Lock()
+	defer r.temps.mu.Unlock()
+	r.temps.byID[m.ID] = token
+	return nil
+}
+
+// RequestTempToken is POST /auth/agent/request_temp_token: an agent that proves a
+// key gets a token to register with. A key that is for any agent belongs from
+// then on to this one: for as long as the token lives, and if it registers until
+// it is unregistered.
+//
+// Errors: invalid-input for a missing field; validation-failed;
+// authentication-failed INVALID_AGENT_KEY; rate-limit-exceeded;
+// agent-registration-failed AGENT_KEY_IN_USE.
+func (r *Registry) RequestTempToken(ctx context.Context, c *Caller, p arc.TempTokenParams) (*arc.TempToken, error) {
+	minted, err := r.requestTemp(ctx, c, p)
+	if err != nil {
+		r.refusedAs(c, entry{Event: "token_issued", Actor: tempSubject + p.AgentID, Agent: p.AgentID, AuthType: "agent"}, err)
+		return nil, err
+	}
+	r.record(c, entry{Event: "token_issued", Actor: tempSubject + p.AgentID, Agent: p.AgentID, AuthType: "agent",
+		Detail: map[string]any{"kind": kindTemp, "jti_hash": hashed(minted.ID)}})
+	return &arc.TempToken{
+		TempToken: minted.Token, AccessToken: minted.Token, TokenType: "bearer",
+		ExpiresIn: seconds(minted.Expires.Sub(minted.Issued)),
+		Message:   "Temporary token issued; it is for validation and registration",
+	}, nil
+}
+
+func (r *Registry) requestTemp(ctx context.Context, c *Caller, p arc.TempTokenParams) (auth.Minted, error) {
+	for _, field := range []struct{ name, value string }{
+		{"agent_id", p.AgentID}, {"agent_type", p.AgentType}, {"agent_key", p.AgentKey},
+	} {
+		if field.value == "" {
+			return auth.Minted{}, missingField(field.name, "The field '"+field.name+"' is missing")
+		}
+	}
+	if issues := checkTempToken(&p); len(issues) > 0 {
+		return auth.Minted{}, invalid(issues)
+	}
+	key, err := r.cfg.Keys.Check(p.AgentID, p.AgentKey, c.Remote)
+	if err != nil {
+		return auth.Minted{}, err
+	}
+	if key.Agent == "" {
+		if err := r.pin(ctx, key.Hash, p.AgentID); err != nil {
+			return auth.Minted{}, err
+		}
+	}
+	minted, err := r.issue(grant{
+		kind: kindTemp, subject: tempSubject + p.AgentID, agent: p.AgentID, role: "agent",
+		audience: AudienceValidate, ttl: r.cfg.TempTTL,
+		more: map[string]any{"agent_type": p.AgentType, "temp_registration": true},
+	})
+	if err != nil {
+		return minted, err
+	}
+	return minted, r.keepTemp(ctx, minted, key.Hash)
+}
+
+// pin makes a key that is for any agent this agent's, for as long as a temp token
+// lives. A registration makes it so without an end.
+func (r *Registry) pin(ctx context.Context, keyHash, agent string) error {
+	now := r.now()
+	m := store.Mark{Kind: markPin, Value: keyHash, Body: []byte(agent), Expires: now.Add(r.cfg.TempTTL)}
+	there, err := r.store.Mark(ctx, m, now)
+	switch {
+	case err != nil:
+		return err
+	case there == nil:
+		return nil
+	case string(there.Body) != agent:
+		return arc.Refuse(arc.ProblemRegistration, "agent_key_in_use", "The agent key belongs to another agent").With("agent_id", agent)
+	case !there.Expires.IsZero() && there.Expires.Before(m.Expires):
+		return r.store.SetMark(ctx, m)
+	}
+	return nil
+}
+
+// missingField refuses a request that lacks a field, or has one that cannot be
+// read.
+func missingField(name, text string) *arc.Error {
+	return arc.Refuse(arc.ProblemInput, "invalid_input", "%s", text).With("field", name)
+}
+
+// badInput refuses a value that is well formed but cannot be had.
+func badInput(field, why string) *arc.Error {
+	return missingField(field, "The field '"+field+"' cannot be used: "+why)
+}

@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
+)
+
+const (
+	// socketCheck is the longest time between two looks at every token that holds
+	// something open.
+	socketCheck = 5 * time.Second
+	// guardTick is the longest time until a token that expires, or that nobody has
+	// looked at since its stream was opened, is looked at.
+	guardTick = 500 * time.Millisecond
+	// guardPause gathers revocations that come together: one look serves them all.
+	guardPause = 50 * time.Millisecond
+	// guardPatience is the longest that one look at one token may take.
+	guardPatience = time.Second
+)
+
+// guard ends what a token holds open, streams and sockets, within a second of
+// the token's end. One goroutine looks at all tokens, so that an open stream
+// costs none of its own; it runs as long as something is open.
+//
+// A look is taken when revocations tells that a token was taken back, when a
+// token's time is over, and every few seconds in any case, for validators that
+// know of more than that.
+type guard struct {
+	revocations func() <-chan struct{} // gives a channel that the next revocation closes; nil: nobody tells
+	every       time.Duration          // longest time between two looks at all
+	now         func() time.Time
+
+	woken   chan struct{} // holds one: look at all now
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	open   map[*opening]struct{}
+	runs   bool // the goroutine is there
+	closed bool
+}
+
+// opening is something that a token holds open.
+type opening struct {
+	// judge looks at the token anew; nil: it is good.
+	judge   func(context.Context) *arc.Error
+	expires time.Time // of the token; zero: never
+	end     context.CancelCauseFunc
+	seen    bool // judged since it was opened; used by the goroutine only
+}
+
+func newGuard(every time.Duration, now func() time.Time) *guard {
+	g := &guard{
+		every: every, now: now, woken: make(chan struct{}, 1), open: make(map[*opening]struct{}),
+	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	return g
+}
+
+// enter puts something under the guard. The context that it gives ends when the
+// token is no longer good; its cause is then the refusal, an [*arc.Error]. leave
+// must be called at the end.
+func (g *guard) enter(ctx context.Context, expires time.Time, judge func(context.Context) *arc.Error) (held context.Context, leave func()) {
+	held, end := context.WithCancelCause(ctx)
+	o := &opening{judge: judge, expires: expires, end: end}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open[o] = struct{}{}
+	if !g.runs && !g.closed {
+		g.runs = true
+		g.running.Go(g.run)
+	}
+	return held, func() {
+		end(nil)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.open, o)
+	}
+}
+
+// wake has all tokens looked at now.
+func (g *guard) wake() {
+	select {
+	case g.woken <- struct{}{}:
+	default: // it is about to be done
+	}
+}
+
+// close ends the goroutine and waits for it. What is open stays so.
+func (g *guard) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.cancel()
+	g.running.Wait()
+}
+
+// run looks after what is open until there is nothing left.
+func (g *guard) run() {
+	ticker := time.NewTicker(min(guardTick, g.every))
+	defer ticker.Stop()
+	full := time.Now() // when all were looked at
+	revoked := g.nextRevocation()
+	for {
+		all := false
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-revoked:
+			g.gather()
+			all, revoked = true, g.nextRevocation() // before the look, so that none is missed
+		case <-g.woken:
+			g.gather()
+			all = true
+		case <-ticker.C:
+			if g.idle() {
+				return
+			}
+			all = time.Since(full) >= g.every
+		}
+		if all {
+			full = time.Now()
+		}
+		g.look(all)
+	}
+}
+
+// nextRevocation gives a channel that the next revocation closes; nil if nobody
+// tells of them.
+func (g *guard) nextRevocation() <-chan struct{} {
+	if g.revocations == nil {
+		return nil
+	}
+	return g.revocations()
+}
+
+// gather waits a moment for more of the same.
+func (g *guard) gather() {
+	timer := time.NewTimer(guardPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-g.ctx.Done():
+	}
+}
+
+// idle tells whether nothing is open; then the goroutine is as good as gone.
+func (g *guard) idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.runs = len(g.open) > 0
+	return !g.runs
+}
+
+// look judges the tokens that are due, or all, and ends what they no longer hold.
+func (g *guard) look(all bool) {
+	now := g.now()
+	var due []*opening
+	g.mu.Lock()
+	for o := range g.open {
+		if all || !o.seen || !o.expires.IsZero() && !now.Before(o.expires) {
+			due = append(due, o)
+		}
+	}
+	g.mu.Unlock()
+	for _, o := range due {
+		o.seen = true
+		ctx, cancel := context.WithTimeout(g.ctx, guardPatience)
+		if err := o.judge(ctx); err != nil && final(err) {
+			o.end(err)
+		}
+		cancel()
+	}
+}
+
+// final tells whether the token will never be good again; that its keys cannot
+// be had is our trouble and passes.
+func final(err *arc.Error) bool {
+	return err.Code.Access() && err.Reason() != auth.ReasonKeysUnavailable
+}
+
+// refusalOf gives the refusal that ended a context of [guard.enter]; nil if
+// something else did, or it has not ended.
+func refusalOf(held context.Context) *arc.Error {
+	if held.Err() == nil {
+		return nil
+	}
+	refusal, _ := context.Cause(held).(*arc.Error)
+	return refusal
+}
+
+// holdOpen guards something that the token of a call to the ARC endpoint holds
+// open. Without authentication there is no token, and nothing to guard.
+func (s *Server) holdOpen(ctx context.Context, p *auth.Principal, token, requestID string) (held context.Context, leave func()) {
+	if token == "" {
+		return ctx, func() {}
+	}
+	return s.guard.enter(ctx, p.Expires, func(ctx context.Context) (refusal *arc.Error) {
+		defer func() {
+			if cause := recover(); cause != nil { // of a validator that is not ours
+				refusal = s.panicked(cause, "(token)", requestID)
+			}
+		}()
+		_, refusal = s.validate(ctx, token, requestID)
+		return refusal
+	})
+}

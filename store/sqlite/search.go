@@ -1,0 +1,61 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/arcd-io/arcd/store"
+)
+
+// searchAgents ranks by BM25, which counts a word in the names sixteen times.
+// SQLite's figure is the smaller, the better.
+const searchAgents = `SELECT a.id, -bm25(agent_text, 16.0, 8.0, 3.0, 1.0) AS score
+	FROM agent_text CROSS JOIN agent a ON a.n = agent_text.rowid
+	WHERE agent_text MATCH ?1 AND (?2 = '' OR a.type = ?2) ORDER BY score DESC, a.id LIMIT ?3`
+
+// SearchAgents implements [store.Registry].
+func (s *Engine) SearchAgents(ctx context.Context, q store.Search) ([]store.Hit, error) {
+	match := matching(q.Prefixes, q.All)
+	if match == "" {
+		return nil, s.gate.check()
+	}
+	var hits []store.Hit
+	err := s.read(ctx, func(c *conn) error {
+		return c.query(searchAgents, []any{match, q.Type, int64(max(q.Limit, 1))}, func(row []driver.Value) error {
+			id, _ := row[0].(string)
+			rank, _ := row[1].(float64)
+			hits = append(hits, store.Hit{ID: id, Rank: rank})
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("searching agents: %w", err)
+	}
+	return hits, nil
+}
+
+// matching gives the full-text query for words that begin with one of the
+// prefixes, or with each; "" if there is none to look for. Within quotes everything but a
+// quote and the end of the text (a zero byte) is part of the word. A prefix that
+// is named twice counts once.
+func matching(prefixes []string, all bool) string {
+	between := " OR "
+	if all {
+		between = " AND "
+	}
+	quoted := strings.NewReplacer(`"`, `""`, "\x00", " ")
+	var b strings.Builder
+	for _, p := range slices.Compact(slices.Sorted(slices.Values(prefixes))) {
+		if p == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(between)
+		}
+		b.WriteString(`"` + quoted.Replace(p) + `"*`)
+	}
+	return b.String()
+}
