@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
@@ -41,15 +43,24 @@ type auditLog struct {
 	waiting []store.AuditEntry
 	dropped int // refusals that were not kept since the last write
 
+	refusals *rate.Limiter
+
 	writing sync.Mutex // held while a group is written
 	wake    chan struct{}
 }
 
-// maxWaiting bounds the entries in memory. Beyond it refusals are only counted:
-// they are what a flood is made of.
-const maxWaiting = 4096
+// Refusals are what a flood is made of: anybody can cause them. Beyond these
+// bounds they are only counted.
+const (
+	maxWaiting      = 4096 // entries in memory
+	refusalsAtOnce  = 2000
+	refusalsASecond = 10 // in the long run
+)
 
-func (l *auditLog) begin() { l.wake = make(chan struct{}, 1) }
+func (l *auditLog) begin() {
+	l.wake = make(chan struct{}, 1)
+	l.refusals = rate.NewLimiter(refusalsASecond, refusalsAtOnce)
+}
 
 // auditBody is what the store keeps of an entry besides its columns.
 type auditBody struct {
@@ -124,7 +135,7 @@ func (r *Registry) Record(c *Caller, event, actor, refusal string, detail map[st
 }
 
 // cut bounds what callers say of themselves.
-func cut(s string) string { return s[:min(len(s), 256)] }
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 256)], "") }
 
 // hashed stands for the id of a token: it can be compared, not used.
 func hashed(id string) string {
@@ -134,7 +145,7 @@ func hashed(id string) string {
 
 func (l *auditLog) add(e store.AuditEntry) {
 	l.mu.Lock()
-	if len(l.waiting) >= maxWaiting && e.Outcome == outcomeRefused {
+	if e.Outcome == outcomeRefused && (len(l.waiting) >= maxWaiting || !l.refusals.AllowN(e.At, 1)) {
 		l.dropped++
 		l.mu.Unlock()
 		return

@@ -79,6 +79,19 @@ func (r *Registry) Stats() arc.RegistryStats {
 	return stats
 }
 
+// AliveByType counts the living agents of each type.
+func (r *Registry) AliveByType() map[string]int {
+	now, alive := r.now(), map[string]int{}
+	r.agents.mu.RLock()
+	defer r.agents.mu.RUnlock()
+	for _, a := range r.agents.byID {
+		if a.status(now, r.cfg.HeartbeatTimeout) == arc.AgentAlive {
+			alive[a.Registration.AgentType]++
+		}
+	}
+	return alive
+}
+
 // Types lists the types that an agent may have, in lower case and sorted: those
 // that are allowed, or if any is, those that there are.
 func (r *Registry) Types() []string {
@@ -149,8 +162,8 @@ func (r *Registry) Notify(c *Caller, id string, p arc.NotifyParams) (endpoint st
 
 // checkNotify checks what an agent says of itself to another.
 func checkNotify(p *arc.NotifyParams) []arc.FieldIssue {
-	c := arc.ConnectParams{UserID: p.AgentID, UserEndpoint: p.AgentEndpoint, DisplayName: p.AgentID, AdditionalInfo: p.AgentInfo}
-	names := map[string]string{"user_id": "agent_id", "display_name": "agent_id", "user_endpoint": "agent_endpoint", "additional_info": "agent_info"}
+	c := arc.ConnectParams{UserID: p.AgentID, UserEndpoint: p.AgentEndpoint, AdditionalInfo: p.AgentInfo}
+	names := map[string]string{"user_id": "agent_id", "user_endpoint": "agent_endpoint", "additional_info": "agent_info"}
 	issues := checkConnect(&c)
 	for i := range issues {
 		if name, ok := names[issues[i].Field]; ok {

@@ -289,3 +289,29 @@ func TestForeignTokenTypesCountForNothing(t *testing.T) {
 	c.Principal.ClientID = ""
 	wantProblem(t, w.reg.Admit(c, registry.Reader), arc.ProblemToken, "MISSING_CLAIMS")
 }
+
+// One key's holder cannot fill the server with tokens, nor anybody the audit log.
+func TestFloodsAreBounded(t *testing.T) {
+	w := start(t, nil)
+	ask := func() error {
+		_, err := w.reg.RequestTempToken(t.Context(), nobody(), arc.TempTokenParams{AgentID: "agent-1", AgentType: "testing", AgentKey: "key-1"})
+		return err
+	}
+	for range 200 {
+		if err := ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantProblem(t, ask(), arc.ProblemRateLimit, "RATE_LIMITED")
+	w.temp("agent-2", "key-2")
+	for range 5000 {
+		w.reg.Refused(nobody(), "GET /agents", arc.Refuse(arc.ProblemAuthentication, "auth_required", "x"))
+	}
+	page, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "refusals_dropped"})
+	if err != nil || len(page.Entries) != 1 {
+		t.Fatalf("got %+v, %v", page, err)
+	}
+	if refused, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "refused", Limit: 1000}); err != nil || refused.Next == "" {
+		t.Errorf("no refusals were kept: %v", err)
+	}
+}

@@ -222,9 +222,13 @@ func unique(list []string) []string {
 
 // temps are the tokens for registering that may still be in use, by id.
 type temps struct {
-	mu   sync.RWMutex // guards byID
-	byID map[string]tempToken
+	mu    sync.RWMutex // guards what follows
+	byID  map[string]tempToken
+	byKey map[string]int // how many stand on an agent key
 }
+
+// maxTemps bounds the tokens for registering that stand on one agent key.
+const maxTemps = 200
 
 // tempToken is what the server knows of a token for registering and the token
 // does not say.
@@ -238,11 +242,25 @@ func (r *Registry) loadTemps(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.temps.byID = make(map[string]tempToken, len(marks))
+	r.temps.byID, r.temps.byKey = make(map[string]tempToken, len(marks)), make(map[string]int)
 	for _, m := range marks {
-		r.temps.byID[m.Value] = tempToken{string(m.Body), m.Expires}
+		r.temps.add(m.Value, tempToken{string(m.Body), m.Expires})
 	}
 	return nil
+}
+
+func (t *temps) add(id string, token tempToken) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID[id] = token
+	t.byKey[token.keyHash]++
+}
+
+// full tells whether an agent key can have no more tokens for now.
+func (t *temps) full(keyHash string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byKey[keyHash] >= maxTemps
 }
 
 func (t *temps) forget(now time.Time) {
@@ -251,6 +269,9 @@ func (t *temps) forget(now time.Time) {
 	for id, token := range t.byID {
 		if now.After(token.expires) {
 			delete(t.byID, id)
+			if t.byKey[token.keyHash]--; t.byKey[token.keyHash] == 0 {
+				delete(t.byKey, token.keyHash)
+			}
 		}
 	}
 }
@@ -270,9 +291,7 @@ func (r *Registry) keepTemp(ctx context.Context, m auth.Minted, keyHash string) 
 	if err := r.store.SetMark(ctx, store.Mark{Kind: markTemp, Value: m.ID, Body: []byte(keyHash), Expires: token.expires}); err != nil {
 		return err
 	}
-	r.temps.mu.Lock()
-	defer r.temps.mu.Unlock()
-	r.temps.byID[m.ID] = token
+	r.temps.add(m.ID, token)
 	return nil
 }
 
@@ -313,6 +332,11 @@ func (r *Registry) requestTemp(ctx context.Context, c *Caller, p arc.TempTokenPa
 	key, err := r.cfg.Keys.Check(p.AgentID, p.AgentKey, c.Remote)
 	if err != nil {
 		return auth.Minted{}, err
+	}
+	if r.temps.full(key.Hash) {
+		e := arc.Refuse(arc.ProblemRateLimit, "rate_limited", "The agent key has asked for too many tokens").With("retry_after", 60)
+		e.RetryAfter = time.Minute
+		return auth.Minted{}, e
 	}
 	if key.Agent == "" {
 		if err := r.pin(ctx, key.Hash, p.AgentID); err != nil {

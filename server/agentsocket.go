@@ -26,6 +26,7 @@ const agentSocketCall = "(agents socket)"
 //	client  {"token":"…"}                      within ReadTimeout
 //	server  {"type":"auth_success", …}         or auth_error, and close 1008
 //	server  [{agent}, …]                       a bare list, at most one a second
+//	server  {"type":"list_truncated", …}       if they did not all go into a frame
 func (s *Server) agentSocket(w *response, r *http.Request) {
 	s.textSocket(w, r, s.agentPlaces, func(ctx context.Context, c *textSocket) (websocket.StatusCode, string) {
 		return (&agentSocket{textSocket: c}).run(ctx)
@@ -162,13 +163,20 @@ func (c *agentSocket) answer(frame []byte) []byte {
 	return c.server.unknown(frame)
 }
 
-// agentListFrame is the frame with all agents.
-func (s *Server) agentListFrame() []byte {
-	list := s.cfg.Registry.List(registry.Filter{})
-	b, err := list.AppendJSON(nil)
+// agentListFrames are the frames with all agents: one bare list. What does not go
+// into it is left out, and a second frame says so.
+func (s *Server) agentListFrames() [][]byte {
+	all := s.cfg.Registry.List(registry.Filter{})
+	sent, list, err := fitting(all)
 	if err != nil {
 		s.log.Error().Str("event", "internal").Err(err).Msg("the list of agents does not encode")
-		return []byte("[]")
+		return nil
 	}
-	return b
+	if len(sent) == len(all) {
+		return [][]byte{list}
+	}
+	return [][]byte{list, s.notice(notice{
+		Type: "list_truncated", Message: "The list is too long for one frame; GET /agents has all of it",
+		Data: map[string]int{"sent": len(sent), "total_count": len(all)},
+	})}
 }

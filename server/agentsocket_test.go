@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -36,6 +37,28 @@ func TestAgentSocketSendsTheListAndItsChanges(t *testing.T) {
 	m.do(ask{method: http.MethodDelete, path: "/agents/agent-01", token: token}) // closes it, after the list or before
 	if status := c.closed(); status != websocket.StatusPolicyViolation {
 		t.Errorf("closed with %v after the agent unregistered, want 1008", status)
+	}
+}
+
+// TestAgentSocketListsFitTheClient: the published client takes frames of at most 1
+// MiB.
+func TestAgentSocketListsFitTheClient(t *testing.T) {
+	m := startMembers(t, memberOptions{})
+	large := map[string]any{}
+	for i := range 48 {
+		large[fmt.Sprintf("note%d", i)] = strings.Repeat("x", 1000)
+	}
+	for n := range 25 {
+		m.registerWith(n, map[string]any{"metadata": large})
+	}
+	c := m.watch(m.temp(30))
+	if got := c.agents(); len(got) < 15 || len(got) > 24 { // the reader's limit is 1 MiB
+		t.Errorf("%d agents came", len(got))
+	}
+	f := c.frame()
+	data, _ := f["data"].(map[string]any)
+	if f["type"] != "list_truncated" || data["total_count"] != 25.0 {
+		t.Errorf("after the list came %v", f)
 	}
 }
 

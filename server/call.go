@@ -24,10 +24,12 @@ func (s *Server) invoke(ctx context.Context, remote string, c *rpc.Call) (result
 // dispatch makes one call, whatever transport it came by. A panic of a method
 // becomes -32603.
 func (s *Server) dispatch(ctx context.Context, c *rpc.Call) (result any, failure *arc.Error) {
+	start := s.cfg.Now()
 	defer func() {
 		if cause := recover(); cause != nil {
 			result, failure = nil, s.panicked(cause, c.Method, c.RequestID)
 		}
+		s.cfg.Metrics.call(c.Method, failure, s.cfg.Now().Sub(start))
 	}()
 	result, err := s.mux.Dispatch(ctx, c)
 	if err != nil {

@@ -34,7 +34,6 @@ type guard struct {
 	every       time.Duration          // longest time between two looks at all
 	now         func() time.Time
 
-	woken   chan struct{} // holds one: look at all now
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -55,9 +54,7 @@ type opening struct {
 }
 
 func newGuard(every time.Duration, now func() time.Time) *guard {
-	g := &guard{
-		every: every, now: now, woken: make(chan struct{}, 1), open: make(map[*opening]struct{}),
-	}
+	g := &guard{every: every, now: now, open: make(map[*opening]struct{})}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }
@@ -80,14 +77,6 @@ func (g *guard) enter(ctx context.Context, expires time.Time, judge func(context
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		delete(g.open, o)
-	}
-}
-
-// wake has all tokens looked at now.
-func (g *guard) wake() {
-	select {
-	case g.woken <- struct{}{}:
-	default: // it is about to be done
 	}
 }
 
@@ -114,9 +103,6 @@ func (g *guard) run() {
 		case <-revoked:
 			g.gather()
 			all, revoked = true, g.nextRevocation() // before the look, so that none is missed
-		case <-g.woken:
-			g.gather()
-			all = true
 		case <-ticker.C:
 			if g.idle() {
 				return
@@ -209,4 +195,19 @@ func (s *Server) holdOpen(ctx context.Context, p *auth.Principal, token, request
 		_, refusal = s.validate(ctx, token, requestID)
 		return refusal
 	})
+}
+
+// leaving is how long a frame that is on its way when the token ends may still
+// take: if it were cut at once, so would be the connection, and nothing could be
+// said any more.
+const leaving = 300 * time.Millisecond
+
+// writing gives a context for one write to a socket that held keeps open.
+func (s *Server) writing(held context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(held), s.cfg.WriteTimeout)
+	stop := context.AfterFunc(held, func() { time.AfterFunc(leaving, cancel) })
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -156,12 +157,20 @@ func (m *members) register(n int) string {
 
 func (m *members) registerAs(n int, agentType string) string {
 	m.t.Helper()
-	return m.post("/agents/register", m.temp(n), "access_token", map[string]any{
-		"agent_id": agentName(n), "name": "Agent", "agent_type": agentType, "endpoint": "http://127.0.0.1:9/agent",
+	return m.registerWith(n, map[string]any{"agent_type": agentType})
+}
+
+// registerWith registers agent n with other members than usual.
+func (m *members) registerWith(n int, other map[string]any) string {
+	m.t.Helper()
+	registration := map[string]any{
+		"agent_id": agentName(n), "name": "Agent", "agent_type": "testing", "endpoint": "http://127.0.0.1:9/agent",
 		"context_brief": "An agent of a test", "capabilities": []string{"testing"}, "owner": "Tests",
 		"public_key": "0123456789abcdef0123456789abcdef", "metadata": map[string]any{"secret": "of the owner"},
 		"version": "1.0.0", "communication_mode": "remote",
-	})
+	}
+	maps.Copy(registration, other)
+	return m.post("/agents/register", m.temp(n), "access_token", registration)
 }
 
 // fingerprint is that of the administrator's client.

@@ -87,7 +87,11 @@ func (s *Server) frame(next http.Handler) http.Handler {
 			// A connection without deadlines (a test's recorder) has nobody to wait for.
 			_ = http.NewResponseController(plain).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 		}
-		defer s.logAccess(w, r, start)
+		defer func() {
+			took := s.cfg.Now().Sub(start)
+			s.cfg.Metrics.request(r, w.status, took)
+			s.logAccess(w, r, took)
+		}()
 		defer s.recover(w, r)
 		if s.browser(w, r) {
 			next.ServeHTTP(w, r)
@@ -154,7 +158,7 @@ func (s *Server) recover(w *response, r *http.Request) {
 
 // logAccess writes one line per HTTP request. For a single call it says too how
 // access was judged.
-func (s *Server) logAccess(w *response, r *http.Request, start time.Time) {
+func (s *Server) logAccess(w *response, r *http.Request, took time.Duration) {
 	line := s.log.Info()
 	if !line.Enabled() {
 		return
@@ -175,7 +179,7 @@ func (s *Server) logAccess(w *response, r *http.Request, start time.Time) {
 		}
 	}
 	line.Str("http_method", r.Method).Str("path", r.URL.Path).Str("remote", remote(r)).
-		Int("status", w.status).Int64("bytes", w.bytes).Dur("duration_ms", s.cfg.Now().Sub(start))
+		Int("status", w.status).Int64("bytes", w.bytes).Dur("duration_ms", took)
 	line.Send()
 }
 

@@ -163,7 +163,6 @@ func (s *Server) handleRevoke(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	s.guard.wake()
 	s.oauthLog(w, r, zerolog.InfoLevel, "token_revoked", params).Bool("known", true).Str("jti_hash", hashed(token.TokenID)).Send()
 	s.oauthAudit(w, r, "token_revoked", params, "", map[string]any{"jti_hash": hashed(token.TokenID)})
 	w.WriteHeader(http.StatusOK)

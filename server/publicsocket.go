@@ -28,8 +28,8 @@ const (
 //	server  {"type":"agents_update","data":{"agents":[…],"total_count":n}, …}    at most one a second
 //	server  {"type":"stats_update","data":{…}, …}                                every 30 s
 //
-// agents_update holds the first maxPublicPage agents; where total_count is more,
-// the others are to be asked for.
+// agents_update holds the first maxPublicPage agents, as far as they go into one
+// frame; where total_count is more, the others are to be asked for.
 func (s *Server) publicSocket(w *response, r *http.Request) {
 	if s.cfg.Registry.Hidden() {
 		s.problem(w, r, nothingHere())
@@ -147,27 +147,32 @@ func within(n *float64, usual, most int) int {
 	return int(min(max(*n, 1), float64(most)))
 }
 
-// publicListFrame is the frame that follows a change.
-func (s *Server) publicListFrame() []byte {
-	return s.notice(notice{Type: "agents_update", Data: struct {
+// publicListFrames is the frame that follows a change.
+func (s *Server) publicListFrames() [][]byte {
+	agents, _, err := fitting(s.cfg.Registry.PublicList(registry.Filter{Limit: maxPublicPage}))
+	if err != nil {
+		s.log.Error().Str("event", "internal").Err(err).Msg("the list of agents does not encode")
+		return nil
+	}
+	return [][]byte{s.notice(notice{Type: "agents_update", Data: struct {
 		Agents arc.AgentInfos `json:"agents"`
 		Total  int            `json:"total_count"`
-	}{s.cfg.Registry.PublicList(registry.Filter{Limit: maxPublicPage}), s.cfg.Registry.CountPublic(registry.Filter{})}})
+	}{agents, s.cfg.Registry.CountPublic(registry.Filter{})}})}
 }
 
-// publicStatsFrame is the frame with the numbers.
-func (s *Server) publicStatsFrame() []byte {
+// publicStatsFrames is the frame with the numbers.
+func (s *Server) publicStatsFrames() [][]byte {
 	stats, types := s.cfg.Registry.Stats(), []string{}
 	for name := range stats.Types {
 		types = append(types, name)
 	}
 	slices.Sort(types)
-	return s.notice(notice{Type: "stats_update", Data: struct {
+	return [][]byte{s.notice(notice{Type: "stats_update", Data: struct {
 		Total  int      `json:"total_agents"`
 		Alive  int      `json:"alive_agents"`
 		Dead   int      `json:"dead_agents"`
 		Types  int      `json:"agent_types_count"`
 		Names  []string `json:"available_types"`
 		Status string   `json:"system_status"`
-	}{stats.Total, stats.Alive, stats.Dead, len(types), types, "operational"}})
+	}{stats.Total, stats.Alive, stats.Dead, len(types), types, "operational"}})}
 }

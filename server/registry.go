@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -222,7 +223,7 @@ var exact = jsonv2.MatchCaseInsensitiveNames(false)
 func badBody(fault error) *arc.Error {
 	field, issue := "body", "is not a JSON object"
 	if semantic, ok := errors.AsType[*jsonv2.SemanticError](fault); ok {
-		if at := strings.TrimPrefix(string(semantic.JSONPointer), "/"); at != "" {
+		if at := fieldName(semantic.JSONPointer); at != "" {
 			field, issue = at, "has the wrong type"
 			if semantic.JSONKind != 0 {
 				issue += ": it is " + kindName(semantic.JSONKind)
@@ -234,6 +235,23 @@ func badBody(fault error) *arc.Error {
 		issue = "is not complete JSON"
 	}
 	return badField(field, issue).Because(fault)
+}
+
+// fieldName writes a pointer (RFC 6901) as fields are named elsewhere:
+// capabilities[1], metadata.key.
+func fieldName(at jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range at.Tokens() {
+		switch _, err := strconv.Atoi(token); {
+		case err == nil:
+			b.WriteString("[" + token + "]")
+		case b.Len() > 0:
+			b.WriteString("." + token)
+		default:
+			b.WriteString(token)
+		}
+	}
+	return b.String()
 }
 
 // badField refuses one field of a body, or one query parameter.

@@ -149,9 +149,9 @@ func New(cfg Config) *Server {
 	s.agentPlaces, s.publicPlaces = newPlaces(cfg.Limits), newPlaces(cfg.Limits)
 	if cfg.Registry != nil {
 		s.guard.revocations = cfg.Registry.Revocations
-		s.agentRoster = &roster{changes: cfg.Registry.Changes, encode: s.agentListFrame}
-		s.publicRoster = &roster{changes: cfg.Registry.Changes, encode: s.publicListFrame}
-		s.statsRoster = &roster{changes: cfg.Registry.Changes, encode: s.publicStatsFrame}
+		s.agentRoster = &roster{changes: cfg.Registry.Changes, encode: s.agentListFrames}
+		s.publicRoster = &roster{changes: cfg.Registry.Changes, encode: s.publicListFrames}
+		s.statsRoster = &roster{changes: cfg.Registry.Changes, encode: s.publicStatsFrames}
 	}
 	s.socketCtx, s.closeSockets = context.WithCancel(context.Background())
 	if cfg.InsecureNoAuth {
@@ -166,6 +166,9 @@ func New(cfg Config) *Server {
 				panic("server.New: Config.CORSOrigins: " + err.Error())
 			}
 		}
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.serve(s.mux.Names(), cfg.Registry)
 	}
 	s.handler = s.frame(s.routes())
 	return s

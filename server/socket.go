@@ -59,6 +59,8 @@ func (s *Server) socket(w *response, r *http.Request) {
 	}
 	defer s.socketWork.Done()
 	if c.ws = s.upgrade(w, r); c.ws != nil {
+		s.cfg.Metrics.socketOpened(1)
+		defer s.cfg.Metrics.socketOpened(-1)
 		c.run(principal)
 	}
 }
@@ -164,7 +166,7 @@ func (c *socket) watch(held context.Context) (websocket.StatusCode, string) {
 		case <-held.Done():
 			return websocket.StatusPolicyViolation, closeReason(refusalOf(held))
 		case <-ping.C:
-			ctx, cancel := context.WithTimeout(held, c.server.cfg.WriteTimeout)
+			ctx, cancel := c.server.writing(held)
 			err := c.ws.Ping(ctx)
 			cancel()
 			if err != nil && held.Err() == nil {

@@ -166,13 +166,13 @@ func (c *textSocket) feed(held context.Context, f feed) (websocket.StatusCode, s
 			changed = nil
 			update.Reset(f.list.due())
 		case <-update.C:
-			var body []byte
-			body, changed = f.list.get()
-			alive = c.send(held, body)
+			var frames [][]byte
+			frames, changed = f.list.get()
+			alive = c.sendAll(held, frames)
 		case <-stats.C:
 			if f.stats != nil {
-				body, _ := f.stats.get()
-				alive = c.send(held, body)
+				frames, _ := f.stats.get()
+				alive = c.sendAll(held, frames)
 			}
 		case <-ping.C:
 			alive = c.ping(held)
@@ -192,9 +192,15 @@ func (c *textSocket) reply(held context.Context, frame []byte) bool {
 	return frame == nil || c.send(held, frame)
 }
 
-// leaving is how long a frame that is on its way when the token ends may still
-// take.
-const leaving = 300 * time.Millisecond
+// sendAll sends frames one after the other.
+func (c *textSocket) sendAll(held context.Context, frames [][]byte) bool {
+	for _, frame := range frames {
+		if !c.send(held, frame) {
+			return false
+		}
+	}
+	return true
+}
 
 // send writes one frame; false if the peer is gone or too slow: then the
 // connection is cut.
@@ -202,15 +208,14 @@ func (c *textSocket) send(held context.Context, frame []byte) bool {
 	if held.Err() != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(held), c.server.cfg.WriteTimeout)
+	ctx, cancel := c.server.writing(held)
 	defer cancel()
-	defer context.AfterFunc(held, func() { time.AfterFunc(leaving, cancel) })()
 	return c.ws.Write(ctx, websocket.MessageText, frame) == nil
 }
 
 // ping looks whether the peer is still there.
 func (c *textSocket) ping(held context.Context) bool {
-	ctx, cancel := context.WithTimeout(held, c.server.cfg.WriteTimeout)
+	ctx, cancel := c.server.writing(held)
 	defer cancel()
 	return c.ws.Ping(ctx) == nil
 }
@@ -285,33 +290,57 @@ func (s *Server) unknown(frame []byte) []byte {
 // two updates.
 const rosterPause = time.Second
 
-// roster is a frame about the agents that many sockets send: it is encoded once
-// for all of them, at most once in rosterPause, and so they all send it then.
+// roster is what many sockets send about the agents: it is encoded once for all of
+// them, at most once in rosterPause, and so they all send it then.
 type roster struct {
-	changes func() <-chan struct{} // gives a channel that is closed when the frame is out of date
-	encode  func() []byte
+	changes func() <-chan struct{} // gives a channel that is closed when the frames are out of date
+	encode  func() [][]byte
 
-	mu    sync.Mutex // guards what follows
-	made  time.Time
-	frame []byte
-	next  <-chan struct{} // closed when frame is out of date
+	mu     sync.Mutex // guards what follows
+	made   time.Time
+	frames [][]byte
+	next   <-chan struct{} // closed when frames are out of date
 }
 
-// due gives the time until a newer frame may be made.
+// due gives the time until newer frames may be made.
 func (r *roster) due() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(0, time.Until(r.made.Add(rosterPause)))
 }
 
-// get gives the frame, at most rosterPause old, and a channel that is closed when
-// it is out of date; it may be so already.
-func (r *roster) get() ([]byte, <-chan struct{}) {
+// get gives the frames, at most rosterPause old, and a channel that is closed when
+// they are out of date; it may be so already.
+func (r *roster) get() ([][]byte, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.frame == nil || time.Since(r.made) >= rosterPause {
+	if r.frames == nil || time.Since(r.made) >= rosterPause {
 		r.next = r.changes() // first, so that no change is missed
-		r.frame, r.made = r.encode(), time.Now()
+		r.frames, r.made = r.encode(), time.Now()
 	}
-	return r.frame, r.next
+	return r.frames, r.next
+}
+
+// maxListFrame is the largest frame in bytes that a list goes out in: the
+// published client gives up on larger ones (1 MiB, close 1009).
+const maxListFrame = 1 << 20
+
+// fitting gives the first agents of a list that go into one frame, and as JSON.
+func fitting(list arc.AgentInfos) (arc.AgentInfos, []byte, error) {
+	const around = 1 << 10 // for what stands around the list
+	b := []byte{'['}
+	for i := range list {
+		end := len(b)
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = list[i].AppendJSON(b); err != nil {
+			return nil, nil, err
+		}
+		if len(b) > maxListFrame-around {
+			return list[:i], append(b[:end], ']'), nil
+		}
+	}
+	return list, append(b, ']'), nil
 }

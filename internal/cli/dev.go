@@ -43,7 +43,7 @@ func (l *loaded) dev() {
 // The administrators and agent keys of --dev: those of the ARCP pages, so that
 // each command of theirs works as it stands.
 var (
-	devAdmins    = map[string]string{"ARCP": "ARCP", "admin": "your-password"}
+	devAdmins    = map[string]string{"ARCP": "ARCP", "admin": "your-admin-password"}
 	devAgentKeys = []string{"valid-agent-key", "agent-key", "your-agent-key"}
 )
 

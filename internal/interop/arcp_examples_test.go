@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/arcd-io/arcd/auth"
 )
 
 // arcpEnv is what the client of the registry API needs in its environment: it
@@ -60,7 +62,13 @@ func wantPrinted(t *testing.T, got, pattern string) {
 // end as the client lets them: its own model refuses the registration of the page,
 // whatever the server says, until it has a longer key and metadata.
 func TestSeedPython(t *testing.T) {
-	d := startedDev(t)
+	// The commands of the page have another password for admin than its program.
+	config := filepath.Join(t.TempDir(), "arcd.yaml")
+	text := "auth: {issuer: {clients: {admin: {admin: true, secret_hash: '" + auth.HashSecret("your-password") + "'}}}}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := startedDev(t, "--config", config)
 	login := pythonPrograms(t, authenticationPage)[0].text
 	programs := pythonPrograms(t, tokenPage)
 	check, managed, robust := programs[0].text, programs[1].text, programs[2].text

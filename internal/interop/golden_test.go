@@ -209,7 +209,7 @@ var goldenCalls = []struct {
 	{"A5", "A5", "POST", "/auth/login", `{"agent_id": "my-agent", "agent_type": "processing"}`, fingerprint("unique-session-id")},
 	{"A5 with a key", "A5", "POST", "/auth/login", `{"agent_id": "my-agent", "agent_type": "processing", "agent_key": "valid-agent-key"}`, nil},
 	{"A6", "A6 as ARCP", "POST", "/auth/login", adminLogin, fingerprint("unique-session-id")},
-	{"A6 fingerprint of uuidgen", "A6 as admin", "POST", "/auth/login", `{"username": "admin", "password": "your-password"}`, fingerprint("0b6b8c1e-5b0a-4f0e-9f52-9b0b1f7c2d11")},
+	{"A6 fingerprint of uuidgen", "A6 as admin", "POST", "/auth/login", `{"username": "admin", "password": "your-admin-password"}`, fingerprint("0b6b8c1e-5b0a-4f0e-9f52-9b0b1f7c2d11")},
 	{"A6 fingerprint of time and host", "A6 as ARCP", "POST", "/auth/login", adminLogin, fingerprint("1705399800-build-7.example.org")},
 	{"A8", "A8", "POST", "/auth/temp-token", tempRequest, nil},
 	{"A8 at the other path", "A8", "POST", "/auth/agent/request_temp_token", tempRequest, nil},

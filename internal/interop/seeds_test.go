@@ -88,7 +88,7 @@ func TestSeedCommands(t *testing.T) {
 			{line: 49, golden: "A2"},
 			{line: 54, golden: "A3"},
 			{line: 64, golden: "A4"},
-			{line: 78, golden: "A1", fill: map[string]string{"your-admin-password": "your-password"}, filled: "A6 as admin"},
+			{line: 78, golden: "A6 as admin"},
 			{line: 90, golden: "T2", fill: map[string]string{"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9...": temp}, filled: "no agents"},
 			{line: 98, golden: "A8"},
 			{line: 107, golden: "A6 as ARCP"},
