@@ -12,7 +12,7 @@ import (
 const (
 	// socketCheck is the longest time between two looks at every token that holds
 	// something open.
-	socketCheck = 5 * time.Second
+	socketCheck = time.Second
 	// guardTick is the longest time until a token that expires, or that nobody has
 	// looked at since its stream was opened, is looked at.
 	guardTick = 500 * time.Millisecond

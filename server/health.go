@@ -32,21 +32,27 @@ func (s *Server) live(w *response, r *http.Request) {
 func (s *Server) ready(w *response, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	if s.draining.Load() {
-		s.unready(w, r, "draining", nil)
-		return
-	}
-	if s.cfg.Ready != nil {
-		if err := s.cfg.Ready(ctx); err != nil {
-			s.unready(w, r, "auth", err)
-			return
-		}
-	}
-	if err := s.service.Ready(ctx); err != nil {
-		s.unready(w, r, "store", err)
+	if reason, err := s.unreadiness(ctx); reason != "" {
+		s.unready(w, r, reason, err)
 		return
 	}
 	s.page(w, r, http.StatusOK, "no-store", state{Status: "ok"})
+}
+
+// unreadiness says in one word why calls should not come here; "": they may.
+func (s *Server) unreadiness(ctx context.Context) (reason string, err error) {
+	if s.draining.Load() {
+		return "draining", nil
+	}
+	if s.cfg.Ready != nil {
+		if err := s.cfg.Ready(ctx); err != nil {
+			return "auth", err
+		}
+	}
+	if err := s.service.Ready(ctx); err != nil {
+		return "store", err
+	}
+	return "", nil
 }
 
 // unready logs why, and answers with the one word.

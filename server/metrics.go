@@ -1,165 +1,223 @@
 package server
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/arcd-io/arcd/arc"
-	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/internal/hostload"
 	"github.com/arcd-io/arcd/registry"
 )
 
-// Metrics counts what happens, for /metrics: the series of ARCP (contract section
-// 6.3, without those about Redis and without a label per agent) and those of the
-// ARC endpoint. It belongs to one [Server].
+// Metrics counts what the server and the registry do, for GET /metrics, under
+// the names of the published server (contract section 6.3) and some of our own.
+// Make it with [NewMetrics] before both, and give it to both: [Config.Metrics]
+// and, its method Observe, [registry.Config.Observe]. It belongs to one [Server].
+// A nil *Metrics counts nothing.
 type Metrics struct {
-	all *prometheus.Registry
+	version string
+	all     *prometheus.Registry
+	types   few // agent types
 
-	requests        *prometheus.CounterVec   // method, endpoint, status_code
-	durations       *prometheus.HistogramVec // the same
-	registrations   *prometheus.CounterVec   // status, agent_type
-	unregistrations *prometheus.CounterVec   // status, reason
-	heartbeats      *prometheus.CounterVec   // status
-	searches        *prometheus.CounterVec   // status
-	authAttempts    *prometheus.CounterVec   // status, auth_type
-	sockets         prometheus.Gauge
-	health          *prometheus.GaugeVec // state
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	calls     *prometheus.CounterVec
+	callTimes *prometheus.HistogramVec
+	sockets   prometheus.Gauge
+	byMethod  map[string]*callSeries // "": of what is no method; set by serve
 
-	calls     *prometheus.CounterVec   // method, code
-	callTimes *prometheus.HistogramVec // method
-	byMethod  map[string]*callSeries   // of the methods that there are
+	registrations, unregistrations, heartbeats, searches, attempts *prometheus.CounterVec
 
-	host hostLoad
-
-	mu    sync.Mutex          // guards types
-	types map[string]struct{} // of agents, that have a series of their own
+	mu     sync.RWMutex // guards served
+	served map[servedKey]servedSeries
 }
 
-// callSeries are the series of a method's good calls, at hand without a look-up.
-type callSeries struct {
-	ok   prometheus.Counter
-	time prometheus.Observer
-}
+// buckets are those of the published server, in seconds.
+var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// maxTypes bounds the values of the label agent_type, which agents choose
-// themselves: what comes later is "other".
-const maxTypes = 50
-
-// other stands for label values that are not counted apart.
-const other = "other"
-
-// NewMetrics makes the series, all at zero.
+// NewMetrics makes a Metrics with nothing counted yet. version is shown in
+// arcp_service_info.
 func NewMetrics(version string) *Metrics {
-	m := &Metrics{all: prometheus.NewRegistry(), types: map[string]struct{}{}}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		m.all.MustRegister(v)
-		return v
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	times := func(name, help string, labels ...string) *prometheus.HistogramVec {
-		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: name, Help: help, Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, labels)
-		m.all.MustRegister(v)
-		return v
+	m := &Metrics{
+		version: version, all: prometheus.NewRegistry(),
+		served:          make(map[servedKey]servedSeries),
+		requests:        counter("arcp_requests_total", "HTTP requests by route.", "method", "endpoint", "status_code"),
+		calls:           counter("arcd_calls_total", "Calls of ARC methods; code 0 is success.", "method", "code"),
+		registrations:   counter("arcp_agent_registrations_total", "Registrations of agents.", "status", "agent_type"),
+		unregistrations: counter("arcp_agent_unregistrations_total", "Ends of registrations.", "status", "reason"),
+		heartbeats:      counter("arcp_agent_heartbeats_total", "Heartbeats of agents.", "status"),
+		searches:        counter("arcp_vector_search_operations_total", "Searches among the agents.", "status"),
+		attempts:        counter("arcp_auth_attempts_total", "Logins, tokens asked for, and tokens refused.", "status", "auth_type"),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "arcp_request_duration_seconds", Help: "Time to answer HTTP requests, streams and sockets aside.", Buckets: buckets,
+		}, []string{"method", "endpoint", "status_code"}),
+		callTimes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "arcd_call_duration_seconds", Help: "Time of calls of ARC methods; of streams, to their beginning.", Buckets: buckets,
+		}, []string{"method"}),
+		sockets: prometheus.NewGauge(prometheus.GaugeOpts{Name: "arcp_websocket_connections", Help: "Open WebSockets."}),
 	}
-	m.requests = counter("arcp_requests_total", "HTTP requests.", "method", "endpoint", "status_code")
-	m.durations = times("arcp_request_duration_seconds", "Time of HTTP requests, streams included.", "method", "endpoint", "status_code")
-	m.registrations = counter("arcp_agent_registrations_total", "Registrations of agents.", "status", "agent_type")
-	m.unregistrations = counter("arcp_agent_unregistrations_total", "Ends of registrations.", "status", "reason")
-	m.heartbeats = counter("arcp_agent_heartbeats_total", "Heartbeats of agents.", "status")
-	m.searches = counter("arcp_vector_search_operations_total", "Searches among the agents.", "status")
-	m.authAttempts = counter("arcp_auth_attempts_total", "Logins, and tokens asked for.", "status", "auth_type")
-	m.calls = counter("arcd_calls_total", "Calls of methods; code is 0 or that of the error.", "method", "code")
-	m.callTimes = times("arcd_call_duration_seconds", "Time of calls of methods, until the answer or the first event.", "method")
-	m.sockets = prometheus.NewGauge(prometheus.GaugeOpts{Name: "arcp_websocket_connections", Help: "Open WebSockets."})
-	m.health = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "arcp_service_health_status", Help: "1 for the state that the server is in.",
-	}, []string{"state"})
-	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arcp_service_info", Help: "1."}, []string{"version", "name", "environment"})
-	info.WithLabelValues(version, "arcd", "").Set(1)
-	m.all.MustRegister(m.sockets, m.health, info, &m.host,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.all.MustRegister( // fails only for names that are there twice
+		m.requests, m.durations, m.calls, m.callTimes, m.sockets,
+		m.registrations, m.unregistrations, m.heartbeats, m.searches, m.attempts,
+		machine{hostload.New(hostload.Config{})},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
 	return m
 }
 
-// serve connects the series with what they are about.
-func (m *Metrics) serve(methods []string, reg *registry.Registry) {
-	m.byMethod = make(map[string]*callSeries, len(methods))
-	for _, method := range methods {
-		m.byMethod[method] = &callSeries{m.calls.WithLabelValues(method, "0"), m.callTimes.WithLabelValues(method)}
-	}
-	if reg != nil {
-		m.all.MustRegister(&activeAgents{reg, m})
-	}
-}
-
-// Observe counts what the registry says has happened.
+// Observe counts what happened in the registry.
 func (m *Metrics) Observe(h registry.Happening) {
+	if m == nil {
+		return
+	}
 	status := "success"
 	if h.Outcome != "ok" {
-		status = "failure"
+		status = "failed"
 	}
 	switch h.Event {
 	case "registered":
-		m.registrations.WithLabelValues(status, m.typeLabel(h.AgentType)).Inc()
+		m.registrations.WithLabelValues(status, m.types.name(h.AgentType, status == "success")).Inc()
 	case "unregistered":
-		reason := h.Reason
-		if status == "failure" {
-			reason = "refused"
-		}
-		m.unregistrations.WithLabelValues(status, reason).Inc()
+		m.unregistrations.WithLabelValues(status, strings.ToLower(h.Reason)).Inc()
 	case "heartbeat":
 		m.heartbeats.WithLabelValues(status).Inc()
 	case "search":
 		m.searches.WithLabelValues(status).Inc()
-	}
-	if h.AuthType != "" {
-		m.authAttempts.WithLabelValues(status, h.AuthType).Inc()
+	case "login", "token_issued", "token_refused", "token_refreshed", "refused":
+		m.attempts.WithLabelValues(status, h.AuthType).Inc()
 	}
 }
 
-// typeLabel gives an agent's type, or other if there are too many.
-func (m *Metrics) typeLabel(agentType string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, known := m.types[agentType]; !known {
-		if len(m.types) >= maxTypes || agentType == "" || len(agentType) > 50 {
-			return other
-		}
-		m.types[agentType] = struct{}{}
-	}
-	return agentType
+// few bounds the values of a label. The zero value is ready.
+type few struct {
+	mu   sync.Mutex // guards seen
+	seen map[string]bool
 }
 
-// request counts an HTTP request that has been answered.
-func (m *Metrics) request(r *http.Request, status int, took time.Duration) {
+const (
+	mostTypes = 50      // values of the label agent_type
+	otherName = "other" // the value for all further ones
+)
+
+// name gives the value that stands for s. Only what is good may take a place.
+func (f *few) name(s string, good bool) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen[s] {
+		return s
+	}
+	if !good || len(f.seen) >= mostTypes {
+		return otherName
+	}
+	if f.seen == nil {
+		f.seen = make(map[string]bool)
+	}
+	f.seen[s] = true
+	return s
+}
+
+// socketOpened counts sockets up, or down.
+func (m *Metrics) socketOpened(n float64) {
+	if m != nil {
+		m.sockets.Add(n)
+	}
+}
+
+// servedKey names the series of a request.
+type servedKey struct {
+	method, endpoint string
+	status           int
+}
+
+// servedSeries are the series of a request, found once.
+type servedSeries struct {
+	count prometheus.Counter
+	time  prometheus.Observer
+}
+
+// request counts an HTTP request. lasting says that it was a stream or a socket,
+// whose time tells nothing of the work.
+func (m *Metrics) request(r *http.Request, status int, took time.Duration, lasting bool) {
 	if m == nil {
 		return
 	}
-	method, endpoint := r.Method, r.Pattern
+	if status == 0 { // nothing was written: net/http does so
+		status = http.StatusOK
+	}
+	key := servedKey{knownMethod(r.Method), endpointOf(r), status}
+	m.mu.RLock()
+	series, ok := m.served[key]
+	m.mu.RUnlock()
+	if !ok {
+		code := strconv.Itoa(status)
+		series = servedSeries{
+			m.requests.WithLabelValues(key.method, key.endpoint, code),
+			m.durations.WithLabelValues(key.method, key.endpoint, code),
+		}
+		m.mu.Lock()
+		m.served[key] = series
+		m.mu.Unlock()
+	}
+	series.count.Inc()
+	if !lasting {
+		series.time.Observe(took.Seconds())
+	}
+}
+
+// knownMethod keeps the label method to the methods of HTTP.
+func knownMethod(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodOptions, http.MethodPut, http.MethodPatch:
-	default:
-		method = other
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return method
 	}
-	if endpoint == "" || endpoint == "/" && r.URL.Path != "/" {
-		endpoint = other
+	return otherName
+}
+
+// endpointOf is the pattern of the route that took the request, never its path.
+func endpointOf(r *http.Request) string {
+	pattern := strings.TrimSuffix(r.Pattern, "/{$}")
+	if pattern == "" || pattern == "/" && r.URL.Path != "/" {
+		return otherName
 	}
-	code := "200"
-	if status != http.StatusOK {
-		code = strconv.Itoa(status)
+	return pattern
+}
+
+// callSeries are the series of one ARC method, found once.
+type callSeries struct {
+	name string
+	good prometheus.Counter
+	time prometheus.Observer
+}
+
+// serve connects m with the server that it is for.
+func (m *Metrics) serve(s *Server) {
+	m.byMethod = make(map[string]*callSeries)
+	of := func(name string) *callSeries {
+		return &callSeries{name, m.calls.WithLabelValues(name, "0"), m.callTimes.WithLabelValues(name)}
 	}
-	m.requests.WithLabelValues(method, endpoint, code).Inc()
-	m.durations.WithLabelValues(method, endpoint, code).Observe(took.Seconds())
+	for _, name := range s.mux.Names() {
+		m.byMethod[name] = of(name)
+	}
+	m.byMethod[""] = of(otherName)
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "arcp_service_info", Help: "Information about the service.",
+		ConstLabels: prometheus.Labels{"version": m.version, "name": s.cfg.ServerID, "environment": s.cfg.Environment},
+	})
+	info.Set(1)
+	m.all.MustRegister(info, condition{s})
+	if s.cfg.Registry != nil {
+		m.all.MustRegister(activeAgents{s})
+	}
 }
 
 // call counts a call of a method, whatever it came by.
@@ -167,74 +225,18 @@ func (m *Metrics) call(method string, failure *arc.Error, took time.Duration) {
 	if m == nil {
 		return
 	}
-	series, known := m.byMethod[method]
-	if !known { // anything can stand there
-		method = other
+	series, ok := m.byMethod[method]
+	if !ok {
+		series = m.byMethod[""]
 	}
-	switch {
-	case failure != nil:
-		m.calls.WithLabelValues(method, strconv.Itoa(int(failure.Code))).Inc()
-	case known:
-		series.ok.Inc()
+	if failure == nil {
+		series.good.Inc()
+	} else {
+		code := otherName // agents choose the codes of their failures
+		if failure.Code.Name() != "unknown" {
+			code = strconv.Itoa(int(failure.Code))
+		}
+		m.calls.WithLabelValues(series.name, code).Inc()
 	}
-	if known {
-		series.time.Observe(took.Seconds())
-	}
-}
-
-// socketOpened counts a WebSocket that opened, or with -1 one that closed.
-func (m *Metrics) socketOpened(by float64) {
-	if m != nil {
-		m.sockets.Add(by)
-	}
-}
-
-// activeAgents counts the living agents when somebody asks.
-type activeAgents struct {
-	registry *registry.Registry
-	metrics  *Metrics
-}
-
-var activeDesc = prometheus.NewDesc("arcp_active_agents", "Registered agents that are alive.", []string{"agent_type"}, nil)
-
-// Describe implements [prometheus.Collector].
-func (a *activeAgents) Describe(ch chan<- *prometheus.Desc) { ch <- activeDesc }
-
-// Collect implements [prometheus.Collector].
-func (a *activeAgents) Collect(ch chan<- prometheus.Metric) {
-	byLabel := map[string]int{}
-	for agentType, n := range a.registry.AliveByType() {
-		byLabel[a.metrics.typeLabel(agentType)] += n
-	}
-	for label, n := range byLabel {
-		ch <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, float64(n), label)
-	}
-}
-
-// metricsPage answers with all series in Prometheus' text format. Who may see it
-// has been decided.
-func (s *Server) metricsPage(w *response, r *http.Request) {
-	if s.cfg.Metrics == nil {
-		s.problem(w, r, nothingHere())
-		return
-	}
-	healthy := 1.0
-	if s.draining.Load() {
-		healthy = 0
-	}
-	s.cfg.Metrics.health.WithLabelValues("healthy").Set(healthy)
-	s.cfg.Metrics.health.WithLabelValues("draining").Set(1 - healthy)
-	w.Header()["Cache-Control"] = noStore
-	promhttp.HandlerFor(s.cfg.Metrics.all, promhttp.HandlerOpts{DisableCompression: true}).ServeHTTP(w, r)
-}
-
-// scrapes tells whether the request has the scrape token. Digests are compared,
-// so that the time tells nothing of the token, its length included.
-func (s *Server) scrapes(r *http.Request) bool {
-	token, err := auth.Bearer(r.Header)
-	if err != nil || s.cfg.ScrapeToken == "" {
-		return false
-	}
-	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(s.cfg.ScrapeToken))
-	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	series.time.Observe(took.Seconds())
 }

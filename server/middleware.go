@@ -26,6 +26,7 @@ type response struct {
 	status    int  // 0 until the header is written
 	leaving   bool // of a stream: its deadline is running
 	unread    bool // the request has a body, of which not all was read yet
+	lasting   bool // a stream or socket: its time tells nothing of the work
 	bytes     int64
 }
 
@@ -37,6 +38,7 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.status = status
+		w.lasting = w.lasting || status == http.StatusSwitchingProtocols
 		if w.unread { // net/http reads the rest before it sends the answer
 			_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(w.timeout / 2))
 		}
@@ -89,11 +91,15 @@ func (s *Server) frame(next http.Handler) http.Handler {
 		}
 		defer func() {
 			took := s.cfg.Now().Sub(start)
-			s.cfg.Metrics.request(r, w.status, took)
+			s.cfg.Metrics.request(r, w.status, took, w.lasting)
 			s.logAccess(w, r, took)
 		}()
 		defer s.recover(w, r)
-		if s.browser(w, r) {
+		switch {
+		case !s.browser(w, r):
+		case !normalPath(r.URL.EscapedPath()):
+			s.problem(w, r, nothingHere())
+		default:
 			next.ServeHTTP(w, r)
 		}
 	})

@@ -140,20 +140,9 @@ func retryAfter(h http.Header, err *arc.Error) {
 	}
 }
 
-// normalPaths keeps paths that are not in their shortest form, and targets that
-// are no path, away from next: a [http.ServeMux] would answer them with a
-// redirect or a text of its own, and the published clients follow no redirects.
-func (s *Server) normalPaths(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
-		if normalPath(r.URL.EscapedPath()) {
-			next.ServeHTTP(plain, r)
-			return
-		}
-		s.problem(plain.(*response), r, nothingHere())
-	})
-}
-
-// normalPath tells whether a ServeMux takes the path as it is.
+// normalPath tells whether a ServeMux takes the path as it is. What is not in its
+// shortest form, or no path, it would answer with a redirect or a text of its own,
+// and the published clients follow no redirects.
 func normalPath(p string) bool {
 	if p == "" || p[0] != '/' || strings.Contains(p, "//") {
 		return false

@@ -61,6 +61,10 @@ type Config struct {
 	// The server has the same pages below its own /docs/problems/.
 	ProblemBase string
 
+	// Environment is a word for what the server is for, which the metrics show.
+	// Default "production".
+	Environment string
+
 	// Limits bounds what callers may send and hold.
 	Limits Limits
 	// HTTPStatus is "standard" (the default) or "always_200": every answer to a
@@ -168,7 +172,7 @@ func New(cfg Config) *Server {
 		}
 	}
 	if cfg.Metrics != nil {
-		cfg.Metrics.serve(s.mux.Names(), cfg.Registry)
+		cfg.Metrics.serve(s)
 	}
 	s.handler = s.frame(s.routes())
 	return s
@@ -178,6 +182,7 @@ func New(cfg Config) *Server {
 func setDefaults(cfg *Config) {
 	orDefault(&cfg.ServerID, "arcd")
 	orDefault(&cfg.Version, "dev")
+	orDefault(&cfg.Environment, "production")
 	orDefault(&cfg.HTTPStatus, "standard")
 	orDefault(&cfg.ProblemBase, "https://arcp.0x001.tech/docs/problems/")
 	orDefault(&cfg.KeepAlive, 15*time.Second)
@@ -237,5 +242,5 @@ func (s *Server) routes() http.Handler {
 		s.addRegistry(mux)
 	}
 	mux.HandleFunc("/", s.index)
-	return s.normalPaths(mux)
+	return mux
 }

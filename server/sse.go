@@ -131,6 +131,7 @@ func (s *Server) refuseStream(w *response, c *rpc.Call, refusal *arc.Error) {
 
 // openEvents begins the answer.
 func (s *Server) openEvents(w *response) {
+	w.lasting = true
 	h := w.Header()
 	h["Content-Type"] = mediaSSE
 	h["Cache-Control"] = []string{"no-cache, no-transform"}

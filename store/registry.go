@@ -102,7 +102,8 @@ type Registry interface {
 	// Beat writes all beats in one transaction; of two beats of one agent the later
 	// one counts. It changes no Rev. Agents that are not there are passed over.
 	Beat(ctx context.Context, beats []Beat) error
-	// SearchAgents gives up to Limit hits, the best first; equal ranks by id.
+	// SearchAgents gives up to Limit hits, the best first; equal ranks by id. Which of
+	// equal ones are beyond the limit is open.
 	SearchAgents(ctx context.Context, q Search) ([]Hit, error)
 
 	// Mark sets a mark unless it is there and has not expired by now: then it gives

@@ -28,19 +28,20 @@ const module = "github.com/arcd-io/arcd/"
 //	                 │                     └───→ store ──────────→ arc
 //	                 └→ client ──────────────────────────────────→ arc
 var layers = map[string][]string{
-	"arc":             {},
-	"auth":            {"arc"},
-	"rpc":             {"arc", "auth"},
-	"store":           {"arc"},
-	"store/sqlite":    {"arc", "store"},
-	"store/storetest": {"arc", "store"},
-	"registry":        {"arc", "auth", "store"},
-	"methods":         {"arc", "auth", "rpc", "store", "registry"},
-	"server":          {"arc", "auth", "rpc", "methods", "registry"},
-	"client":          {"arc"},
-	"internal/cli":    {"arc", "auth", "store", "store/sqlite", "registry", "methods", "server", "client", "internal/egress"},
-	"internal/egress": {"arc"},
-	"cmd/arcd":        {"internal/cli"},
+	"arc":               {},
+	"auth":              {"arc"},
+	"rpc":               {"arc", "auth"},
+	"store":             {"arc"},
+	"store/sqlite":      {"arc", "store"},
+	"store/storetest":   {"arc", "store"},
+	"registry":          {"arc", "auth", "store"},
+	"methods":           {"arc", "auth", "rpc", "store", "registry"},
+	"server":            {"arc", "auth", "rpc", "methods", "registry", "internal/hostload"},
+	"client":            {"arc"},
+	"internal/cli":      {"arc", "auth", "store", "store/sqlite", "registry", "methods", "server", "client", "internal/egress"},
+	"internal/egress":   {"arc"},
+	"internal/hostload": {},
+	"cmd/arcd":          {"internal/cli"},
 
 	// Help for tests and measurements: nothing above imports it.
 	"internal/arctest": {"arc", "auth", "rpc", "store", "store/sqlite", "registry", "methods", "server", "client"},

@@ -178,6 +178,9 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 		return err
 	}
 	cfg := serverConfig(c, a.log)
+	if a.settings.devSecret != "" {
+		cfg.Environment = "development"
+	}
 	cfg.Service, cfg.Issuer, cfg.Registry, cfg.Metrics, cfg.InsecureNoAuth = a.service, a.issuer, a.registry, metrics, noAuth
 	if calls != nil {
 		cfg.Notify = notifier(calls)

@@ -11,10 +11,16 @@ import (
 )
 
 // searchAgents ranks by BM25, which counts a word in the names sixteen times.
-// SQLite's figure is the smaller, the better.
-const searchAgents = `SELECT a.id, -bm25(agent_text, 16.0, 8.0, 3.0, 1.0) AS score
+// SQLite's figure is the smaller, the better. The hits are cut before the agents
+// are looked up; where a type is wanted that cannot be.
+const (
+	searchAgents = `SELECT a.id, -s.rank FROM (SELECT rowid, rank FROM agent_text
+	WHERE agent_text MATCH ?1 AND rank MATCH 'bm25(16.0, 8.0, 3.0, 1.0)' ORDER BY rank LIMIT ?2) s
+	CROSS JOIN agent a ON a.n = s.rowid ORDER BY s.rank, a.id`
+	searchType = `SELECT a.id, -bm25(agent_text, 16.0, 8.0, 3.0, 1.0) AS score
 	FROM agent_text CROSS JOIN agent a ON a.n = agent_text.rowid
-	WHERE agent_text MATCH ?1 AND (?2 = '' OR a.type = ?2) ORDER BY score DESC, a.id LIMIT ?3`
+	WHERE agent_text MATCH ?1 AND a.type = ?3 ORDER BY score DESC, a.id LIMIT ?2`
+)
 
 // SearchAgents implements [store.Registry].
 func (s *Engine) SearchAgents(ctx context.Context, q store.Search) ([]store.Hit, error) {
@@ -24,7 +30,11 @@ func (s *Engine) SearchAgents(ctx context.Context, q store.Search) ([]store.Hit,
 	}
 	var hits []store.Hit
 	err := s.read(ctx, func(c *conn) error {
-		return c.query(searchAgents, []any{match, q.Type, int64(max(q.Limit, 1))}, func(row []driver.Value) error {
+		text, args := searchAgents, []any{match, int64(max(q.Limit, 1))}
+		if q.Type != "" {
+			text, args = searchType, append(args, q.Type)
+		}
+		return c.query(text, args, func(row []driver.Value) error {
 			id, _ := row[0].(string)
 			rank, _ := row[1].(float64)
 			hits = append(hits, store.Hit{ID: id, Rank: rank})
