@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -123,13 +124,15 @@ func (r *Registry) search(ctx context.Context, p arc.SearchParams, public bool) 
 	if len(prefixes) == 0 || public && r.cfg.Public == "off" {
 		return []arc.SearchHit{}, nil
 	}
-	q := store.Search{Prefixes: prefixes, All: true, Type: p.AgentType}
+	// First those with all words, so that none of them is cut off behind others that
+	// have one word in a weightier place; then those with as many as are needed.
+	q := store.Search{Prefixes: prefixes, Least: len(prefixes), Type: p.AgentType}
 	all, err := r.gather(ctx, &p, q)
 	if err != nil {
 		return nil, err
 	}
-	if len(all) < *p.TopK && len(prefixes) > 1 && *p.MinSimilarity < 1 {
-		q.All = false
+	if least := int(math.Ceil(*p.MinSimilarity * float64(len(prefixes)))); len(all) < *p.TopK && least < len(prefixes) {
+		q.Least = least
 		if all, err = r.gather(ctx, &p, q); err != nil {
 			return nil, err
 		}

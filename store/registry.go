@@ -42,9 +42,12 @@ type Search struct {
 	// Prefixes are what words must begin with, in lower case; at least one, letters
 	// and digits only. An agent is found if one of its words begins with one of them.
 	Prefixes []string
-	All      bool   // a word for each of the prefixes must be there
-	Type     string // exactly; "": any
-	Limit    int    // at least 1
+	// Least is how many of the prefixes an agent must have words for; 0 and 1: one.
+	// Agents that have fewer may be among the hits all the same, if there are many
+	// prefixes.
+	Least int
+	Type  string // exactly; "": any
+	Limit int    // at least 1
 }
 
 // Hit is an agent that a search found.

@@ -44,6 +44,7 @@ func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error)
 		return served{}, err
 	}
 	srv := server.New(server.Config{
+		Metrics: server.NewMetrics("bench"),
 		Service: service, Validator: providers, PublicURL: "http://" + ln.Addr().String(),
 		Limits:       server.Limits{StreamsPerSubject: 1 << 20},
 		DrainTimeout: 2 * time.Second, Log: log,

@@ -120,6 +120,7 @@ func (p *registryParts) openProviders() (err error) {
 // serve runs all parts until ctx ends.
 func (p *registryParts) serve(ctx context.Context, ln net.Listener) served {
 	srv := server.New(server.Config{
+		Metrics: server.NewMetrics("bench"),
 		Service: p.service, Validator: p.providers, Issuer: p.issuer,
 		Registry: p.registry, RegistryValidator: p.registrar,
 		PublicURL: "http://" + ln.Addr().String(), DrainTimeout: 2 * time.Second, Log: p.log,

@@ -80,7 +80,7 @@ func PlanAgents(ctx context.Context, s *Engine) (string, error) {
 
 // PlanSearch tells how SQLite searches.
 func PlanSearch(ctx context.Context, s *Engine) (string, error) {
-	return explainPlan(ctx, s, searchAgents, matching([]string{"a"}, false), int64(1))
+	return explainPlan(ctx, s, searchAgents, matching([]string{"a"}, 1), int64(1))
 }
 
 // PlanSweeps tells how SQLite finds what PruneRegistry removes.

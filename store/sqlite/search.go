@@ -24,7 +24,7 @@ const (
 
 // SearchAgents implements [store.Registry].
 func (s *Engine) SearchAgents(ctx context.Context, q store.Search) ([]store.Hit, error) {
-	match := matching(q.Prefixes, q.All)
+	match := matching(q.Prefixes, q.Least)
 	if match == "" {
 		return nil, s.gate.check()
 	}
@@ -47,25 +47,53 @@ func (s *Engine) SearchAgents(ctx context.Context, q store.Search) ([]store.Hit,
 	return hits, nil
 }
 
-// matching gives the full-text query for words that begin with one of the
-// prefixes, or with each; "" if there is none to look for. Within quotes everything but a
+// maxCombinations bounds the text of a query that asks for several words.
+const maxCombinations = 24
+
+// matching gives the full-text query for words that begin with at least so many of
+// the prefixes; "" if there is none to look for. Within quotes everything but a
 // quote and the end of the text (a zero byte) is part of the word. A prefix that
-// is named twice counts once.
-func matching(prefixes []string, all bool) string {
-	between := " OR "
-	if all {
-		between = " AND "
-	}
+// is named twice counts once. Where that many out of so many would make too long a
+// query, any one will do.
+func matching(prefixes []string, least int) string {
 	quoted := strings.NewReplacer(`"`, `""`, "\x00", " ")
-	var b strings.Builder
+	var words []string
 	for _, p := range slices.Compact(slices.Sorted(slices.Values(prefixes))) {
-		if p == "" {
-			continue
+		if p != "" {
+			words = append(words, `"`+quoted.Replace(p)+`"*`)
 		}
-		if b.Len() > 0 {
-			b.WriteString(between)
-		}
-		b.WriteString(`"` + quoted.Replace(p) + `"*`)
 	}
-	return b.String()
+	least = max(1, min(least, len(words)))
+	if combinations(len(words), least) > maxCombinations {
+		least = 1
+	}
+	var all []string
+	combine(words, least, nil, func(chosen []string) {
+		all = append(all, "("+strings.Join(chosen, " AND ")+")")
+	})
+	return strings.Join(all, " OR ")
+}
+
+// combinations counts the ways to choose k of n, up to maxCombinations and one.
+func combinations(n, k int) int {
+	ways := 1
+	for i := range min(k, n-k) {
+		if ways = ways * (n - i) / (i + 1); ways > maxCombinations {
+			return maxCombinations + 1
+		}
+	}
+	return ways
+}
+
+// combine gives every choice of k of the words.
+func combine(words []string, k int, chosen []string, give func([]string)) {
+	if k == 0 {
+		if len(chosen) > 0 {
+			give(chosen)
+		}
+		return
+	}
+	for i := range words[:max(0, len(words)-k+1)] {
+		combine(words[i+1:], k-1, append(slices.Clip(chosen), words[i]), give)
+	}
 }

@@ -63,7 +63,7 @@ func testSearch(t *testing.T, r store.Registry) {
 	} {
 		same(t, "search for "+words, found(t, r, "", strings.Fields(words)...), want)
 	}
-	every, err := r.SearchAgents(t.Context(), store.Search{Prefixes: []string{"read", "inv"}, All: true, Limit: 9})
+	every, err := r.SearchAgents(t.Context(), store.Search{Prefixes: []string{"read", "inv", "nothing"}, Least: 2, Limit: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
