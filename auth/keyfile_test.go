@@ -26,7 +26,7 @@ func modeOf(t *testing.T, path string) fs.FileMode {
 	return info.Mode().Perm()
 }
 
-func TestKeyFileIsPrivate(t *testing.T) {
+func TestW31KeyFileIsPrivate(t *testing.T) {
 	clock := newTestClock()
 	_, cfg := openTestIssuer(t, clock, nil)
 	if mode := modeOf(t, cfg.KeyFile); mode != 0o600 {
@@ -92,7 +92,7 @@ func TestKeyFileRefused(t *testing.T) {
 
 // A rotation takes effect in a running issuer, the old key verifies until its
 // last token has expired, and the rotation after that drops it from the file.
-func TestRotationOverlaps(t *testing.T) {
+func TestW31RotationOverlaps(t *testing.T) {
 	clock := &testClock{now: time.Now().Truncate(time.Second)} // RotateKeys goes by the real clock
 	i, cfg := openTestIssuer(t, clock, nil)
 	first := kidsOf(t, i.JWKS())[0]

@@ -1,6 +1,8 @@
 package registry_test
 
 import (
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -314,4 +316,47 @@ func TestFloodsAreBounded(t *testing.T) {
 	if refused, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "refused", Limit: 1000}); err != nil || refused.Next == "" {
 		t.Errorf("no refusals were kept: %v", err)
 	}
+}
+
+// A registration that was answered is on disk, whatever becomes of the process: a
+// copy of the files as they are has it, and all that belongs to it (flaw W30).
+func TestW30AnsweredIsOnDisk(t *testing.T) {
+	w := start(t, nil)
+	agent, root := w.register("agent-1", "key-1"), w.login()
+	gone := w.register("agent-2", "key-2")
+	if _, err := w.reg.Unregister(t.Context(), gone, "agent-2"); err != nil {
+		t.Fatal(err)
+	}
+	over := w.login()
+	if _, err := w.reg.Logout(t.Context(), over); err != nil {
+		t.Fatal(err)
+	}
+	crashed := &world{t: t, folder: filepath.Join(t.TempDir(), "copy"), clock: w.clock, keys: w.keys}
+	if err := os.CopyFS(crashed.folder, os.DirFS(w.folder)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(crashed.folder, "keys.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	crashed.open()
+	t.Cleanup(crashed.close)
+	if got := crashed.status("agent-1"); got != arc.AgentAlive {
+		t.Errorf("agent-1 is %s", got)
+	}
+	if got := crashed.status("agent-2"); got != "gone" {
+		t.Errorf("agent-2 is %s", got)
+	}
+	for name, c := range map[string]struct {
+		p    *auth.Principal
+		over bool
+	}{
+		"agent": {agent.Principal, false}, "session": {root.Principal, false},
+		"unregistered": {gone.Principal, true}, "logged out": {over.Principal, true},
+	} {
+		if got := crashed.reg.Revoked(c.p); got != c.over {
+			t.Errorf("%s: revoked %v, want %v", name, got, c.over)
+		}
+	}
+	_, err := crashed.reg.RequestTempToken(t.Context(), nobody(), arc.TempTokenParams{AgentID: "agent-9", AgentType: "testing", AgentKey: "key-1"})
+	wantProblem(t, err, arc.ProblemRegistration, "AGENT_KEY_IN_USE")
 }
