@@ -10,7 +10,7 @@ import (
 // what is written in the code.
 var reasons = map[Problem][]string{
 	ProblemDuplicateAgent: {"duplicate_agent", "idempotency_conflict"},
-	ProblemRegistration:   {"agent_key_in_use", "agent_key_mismatch", "agent_id_mismatch", "registry_full"},
+	ProblemRegistration:   {"agent_key_in_use", "not_validated", "agent_key_mismatch", "agent_id_mismatch", "registry_full"},
 	ProblemAuthentication: {
 		"invalid_credentials", "auth_required", "invalid_agent_key", "agent_login_blocked", "fingerprint_required", "no_provider",
 	},

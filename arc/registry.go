@@ -260,7 +260,7 @@ type ConnectParams struct {
 type AuditEntry struct {
 	ID        int64  `json:"id"` // rises with time
 	At        Time   `json:"at"`
-	Event     string `json:"event"`   // login, logout, token_issued, token_refused, token_refreshed, token_revoked, registered, unregistered, refused
+	Event     string `json:"event"`   // login, logout, token_issued, token_refreshed, token_revoked, registered, unregistered, validated, refused, …
 	Outcome   string `json:"outcome"` // "ok" or "refused"
 	Actor     string `json:"actor"`   // subject of the token, or the name that was given; may be ""
 	AgentID   string `json:"agent_id"`

@@ -96,11 +96,15 @@ func (i *Issuer) Login(name, password, remote string) (Client, error) {
 		Because(errors.New(cause))
 }
 
-// IsAdmin tells whether the name is an administrator's now. It looks at the file
-// each time: the sessions of an account that was removed must end.
-func (i *Issuer) IsAdmin(name string) bool {
-	c, _ := i.client(name)
-	return c.Admin
+// AdminStamp gives the [Client.Stamp] of an administrator, "" if the name is none
+// now. It looks at the file each time: the sessions of an account must end when it
+// is removed, and when it has another password.
+func (i *Issuer) AdminStamp(name string) string {
+	c, ok := i.client(name)
+	if !ok || !c.Admin {
+		return ""
+	}
+	return c.Stamp()
 }
 
 // tooManyFailures refuses a try that was not made.

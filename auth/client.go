@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,6 +67,13 @@ func (c Client) check(id string) error {
 		}
 	}
 	return nil
+}
+
+// Stamp stands for the client's present secret: another secret, or the same one
+// set anew, has another stamp. It can be stored: nothing can be tried with it.
+func (c Client) Stamp() string {
+	sum := sha256.Sum256([]byte("arcd client stamp\n" + c.SecretHash))
+	return hex.EncodeToString(sum[:16])
 }
 
 // checkScopes tells which is not a scope-token of RFC 6749 section 3.3.
@@ -160,7 +169,7 @@ func addClient(file, name string, c Client) error {
 
 // RemoveClient takes a client out of the file. It gets no more tokens from then
 // on; those of the token endpoint that it has stay good until they expire or are
-// revoked. An administrator's sessions end at once ([Issuer.IsAdmin]). An unknown
+// revoked. An administrator's sessions end at once ([Issuer.AdminStamp]). An unknown
 // id is an error.
 func RemoveClient(file, name string) error {
 	err := changeClients(file, func(clients map[string]Client) error {

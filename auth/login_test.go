@@ -46,8 +46,8 @@ func TestLogin(t *testing.T) {
 			t.Fatalf("Login = %+v, %v", got, err)
 		}
 	}
-	if !i.IsAdmin("root") || i.IsAdmin("ci") || i.IsAdmin("nobody") || i.IsAdmin("") {
-		t.Error("IsAdmin: want root and nobody else")
+	if i.AdminStamp("root") == "" || i.AdminStamp("ci")+i.AdminStamp("nobody")+i.AdminStamp("") != "" {
+		t.Error("AdminStamp: want root and nobody else")
 	}
 }
 
@@ -258,13 +258,20 @@ func TestAdminOfTheFile(t *testing.T) {
 	if err := auth.AddClientSecret(cfg.ClientsFile, "late", password, auth.Client{Admin: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := i.Login("late", password, "192.0.2.1"); err != nil || !i.IsAdmin("late") {
-		t.Errorf("Login: %v; IsAdmin: %v", err, i.IsAdmin("late"))
+	if _, err := i.Login("late", password, "192.0.2.1"); err != nil || i.AdminStamp("late") == "" {
+		t.Errorf("Login: %v; AdminStamp: %q", err, i.AdminStamp("late"))
 	}
+	stamp := i.AdminStamp("late")
 	if err := auth.RemoveClient(cfg.ClientsFile, "late"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := i.Login("late", password, "192.0.2.1"); err == nil || i.IsAdmin("late") {
-		t.Errorf("after the removal, Login: %v; IsAdmin: %v", err, i.IsAdmin("late"))
+	if _, err := i.Login("late", password, "192.0.2.1"); err == nil || i.AdminStamp("late") != "" {
+		t.Errorf("after the removal, Login: %v; AdminStamp: %q", err, i.AdminStamp("late"))
+	}
+	if err := auth.AddClientSecret(cfg.ClientsFile, "late", password, auth.Client{Admin: true}); err != nil {
+		t.Fatal(err)
+	}
+	if again := i.AdminStamp("late"); again == "" || again == stamp {
+		t.Errorf("an account that was made anew has the stamp %q, as before: %q", again, stamp)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/store"
 )
 
@@ -73,7 +75,7 @@ type auditBody struct {
 // record writes an entry.
 func (r *Registry) record(c *Caller, e entry) {
 	if e.Actor == "" && c.Principal != nil {
-		e.Actor = c.Principal.Subject
+		e.Actor = actor(c.Principal)
 	}
 	outcome, level := outcomeOK, zerolog.InfoLevel
 	if e.refused {
@@ -90,6 +92,16 @@ func (r *Registry) record(c *Caller, e entry) {
 	}
 	line.Send()
 	r.keep(c, e, outcome)
+}
+
+// actor names a caller. In front of the subjects of other issuers goes the
+// provider's name and a blank, which no subject of arcd's own has: so nobody passes
+// for somebody else whose subject it chose.
+func actor(p *auth.Principal) string {
+	if p.Provider == auth.IssuerName {
+		return p.Subject
+	}
+	return p.Provider + " " + p.Subject
 }
 
 // keep hands an entry to the store's writer.
@@ -191,6 +203,12 @@ const (
 	auditPage    = 100
 )
 
+// auditEvents lists what the log tells of.
+var auditEvents = []string{
+	"login", "logout", "token_issued", "token_refreshed", "token_revoked", "registered", "unregistered", "validated",
+	"heartbeat", "metrics", "refused", "refusals_dropped",
+}
+
 // AuditFilter selects entries of the audit log.
 type AuditFilter struct {
 	Event, Outcome, Actor, Agent string    // "": any
@@ -207,6 +225,12 @@ func (r *Registry) Audit(ctx context.Context, f AuditFilter) (*arc.AuditPage, er
 	defaultTo(&f.Limit, auditPage)
 	if f.Limit < 1 || f.Limit > maxAuditPage {
 		return nil, missingField("limit", "limit must be 1 to "+strconv.Itoa(maxAuditPage))
+	}
+	if f.Event != "" && !slices.Contains(auditEvents, f.Event) {
+		return nil, missingField("event", "event must be one of "+strings.Join(auditEvents, ", "))
+	}
+	if f.Outcome != "" && f.Outcome != outcomeOK && f.Outcome != outcomeRefused {
+		return nil, missingField("outcome", "outcome must be ok or refused")
 	}
 	q := store.AuditQuery{
 		Event: f.Event, Outcome: f.Outcome, Actor: f.Actor, Agent: f.Agent, From: f.From, To: f.To, Limit: f.Limit + 1,

@@ -156,7 +156,9 @@ func own(c *Caller, id string) error {
 	if c.kind() == kindAdmin || slices.Contains(c.Principal.Agents, id) {
 		return nil
 	}
-	return denied(c, "admin").With("agent_id", c.Principal.Agent()).With("target_agent_id", id)
+	e := denied(c, "admin").With("agent_id", c.Principal.Agent()).With("target_agent_id", id)
+	e.Message = "The token is for the agent '" + c.Principal.Agent() + "', not for '" + id + "'"
+	return e
 }
 
 // missingClaims names what a token lacks that every token must have here

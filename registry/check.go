@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"sync"
@@ -146,12 +147,39 @@ func (r *Registry) validate(ctx context.Context, c *Caller, p arc.CompliancePara
 	minted, err := r.issue(grant{
 		kind: kindValidated, subject: tempSubject + p.AgentID, agent: p.AgentID, role: "agent",
 		audience: AudienceRegister, ttl: r.cfg.ValidatedTTL,
-		more: map[string]any{"agent_type": p.AgentType, "validation_id": made.outcome.ValidationID},
+		more: map[string]any{
+			"agent_type": p.AgentType, "validation_id": made.outcome.ValidationID, "endpoint_hash": endpointHash(p.Endpoint),
+		},
 	})
 	if err != nil {
 		return nothing, none, err
 	}
 	return made.outcome, minted, r.keepTemp(ctx, minted, keyHash)
+}
+
+// endpointHash stands for a validated endpoint in its token.
+func endpointHash(endpoint string) string {
+	sum := sha256.Sum256([]byte(endpoint))
+	return hex.EncodeToString(sum[:])
+}
+
+// sameAsValidated refuses to register something else than was validated.
+func sameAsValidated(c *Caller, p *arc.Registration) error {
+	if c.kind() != kindValidated {
+		return nil
+	}
+	claims := c.Principal.Claims
+	field := ""
+	switch {
+	case claims["endpoint_hash"] != endpointHash(p.Endpoint):
+		field = "endpoint"
+	case claims["agent_type"] != p.AgentType:
+		field = "agent_type"
+	default:
+		return nil
+	}
+	return arc.Refuse(arc.ProblemRegistration, "not_validated", "The token was given for another %s than this one; validate this one first", field).
+		With("agent_id", p.AgentID).With("field", field)
 }
 
 // checkOnce looks at the endpoint, unless an equal request with the same

@@ -273,6 +273,14 @@ func (d *directory) find(id string) (*agent, error) {
 	return nil, notRegistered(id)
 }
 
+// standsOn tells whether an agent is registered with a key.
+func (d *directory) standsOn(id, keyHash string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	a := d.byID[id]
+	return a != nil && a.KeyHash == keyHash
+}
+
 func notRegistered(id string) *arc.Error {
 	return arc.Refuse(arc.ProblemAgentNotFound, "agent_not_found", "There is no agent '%s'", id).With("agent_id", id)
 }

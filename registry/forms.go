@@ -52,6 +52,10 @@ func (f *form) bad(field string, value any, format string, args ...any) {
 // in Python.
 func (f *form) size(field, s string, min, max int) bool {
 	if n := utf8.RuneCountInString(s); n < min || n > max || !utf8.ValidString(s) {
+		if s == "" {
+			f.bad(field, nil, "is missing, or empty: it must have %d to %d characters", min, max)
+			return false
+		}
 		f.bad(field, s, "must have %d to %d characters", min, max)
 		return false
 	}

@@ -89,6 +89,10 @@ func (d *directory) beats() []store.Beat {
 
 // flush writes what the agents said since the last time, in one transaction.
 func (r *Registry) flush(ctx context.Context) {
+	// Nobody registers meanwhile: the next agent with an id must not get the signs of
+	// life and the counts of the one before.
+	r.agents.registering.Lock()
+	defer r.agents.registering.Unlock()
 	beats := r.agents.beats()
 	if len(beats) == 0 {
 		return
@@ -125,22 +129,32 @@ func (r *Registry) sweep(ctx context.Context) {
 		d.tell()
 	}
 	for _, id := range gone {
-		r.removeSilent(ctx, id, now)
+		if ctx.Err() == nil {
+			r.removeSilent(ctx, id, now)
+		}
 	}
 }
 
 // removeSilent removes an agent unless it has been heard of in the meantime.
 func (r *Registry) removeSilent(ctx context.Context, id string, now time.Time) {
-	r.agents.registering.Lock()
-	defer r.agents.registering.Unlock()
-	r.agents.mu.RLock()
-	a := r.agents.byID[id]
+	d := &r.agents
+	d.registering.Lock()
+	defer d.registering.Unlock()
+	d.mu.Lock()
+	a := d.byID[id]
 	silent := a != nil && now.Sub(a.heard) > r.cfg.RemoveAfter
-	r.agents.mu.RUnlock()
+	if silent { // off the list first: a heartbeat comes in time or is refused, none is taken in vain
+		delete(d.byID, id)
+		d.ids = nil
+	}
+	d.mu.Unlock()
 	if !silent {
 		return
 	}
 	if err := r.remove(ctx, a); err != nil {
+		d.mu.Lock()
+		d.byID[id], d.ids = a, nil
+		d.mu.Unlock()
 		r.log.Error().Str("event", "removal_failed").Str("agent_id", id).Err(err).Send()
 		return
 	}

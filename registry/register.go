@@ -19,7 +19,7 @@ import (
 // setTypes reads the allowed types of agents.
 func (r *Registry) setTypes() error {
 	for _, t := range r.cfg.Types {
-		if !typeForm.MatchString(t) {
+		if !ValidType(t) {
 			return fmt.Errorf("registry: agent type %q is not 2 to 50 letters, digits, _ and -", t)
 		}
 		r.types[strings.ToLower(t)] = true
@@ -85,6 +85,9 @@ func (r *Registry) checkWish(c *Caller, p *arc.Registration) error {
 	}
 	if r.cfg.RequireValidation && c.kind() != kindValidated {
 		return wrongKind("the endpoint has to be validated first, at /auth/agent/validate_compliance")
+	}
+	if err := sameAsValidated(c, p); err != nil {
+		return err
 	}
 	if len(c.IdempotencyKey) > 255 {
 		return missingField("Idempotency-Key", "The header Idempotency-Key is longer than 255 bytes")
@@ -215,19 +218,16 @@ func (r *Registry) add(ctx context.Context, a, dead *agent, now time.Time) error
 	return nil
 }
 
-// holdKey pins a key for as long as the agent is registered. The key of a dead
-// agent that makes way is free again, if it was another.
+// holdKey pins a key for as long as the agent is registered. It is asked for again,
+// since the pin of the temp token may be over, and the key another's. The key of a
+// dead agent that makes way is free again, if it was another.
 func (r *Registry) holdKey(ctx context.Context, a, dead *agent) error {
 	if dead != nil && dead.KeyHash != a.KeyHash {
 		if _, err := r.store.Unmark(ctx, markPin, dead.KeyHash); err != nil {
 			return err
 		}
 	}
-	there, err := r.store.FindMark(ctx, markPin, a.KeyHash, r.now())
-	if err != nil || there == nil { // a key that is bound by its entry has no pin
-		return err
-	}
-	return r.store.SetMark(ctx, store.Mark{Kind: markPin, Value: a.KeyHash, Body: []byte(a.Registration.AgentID)})
+	return r.hold(ctx, a.KeyHash, a.Registration.AgentID, time.Time{})
 }
 
 // agentScopes are what every registered agent's token holds.
@@ -251,7 +251,7 @@ func (r *Registry) agentGrant(a *agent) grant {
 func (r *Registry) Unregister(ctx context.Context, c *Caller, id string) (*arc.Unregistered, error) {
 	err := own(c, id)
 	if err == nil {
-		err = r.unregister(ctx, id)
+		err = r.unregister(ctx, c, id)
 	}
 	if err != nil {
 		r.refused(c, "unregistered", id, err)
@@ -261,7 +261,7 @@ func (r *Registry) Unregister(ctx context.Context, c *Caller, id string) (*arc.U
 	return &arc.Unregistered{Status: "success", Message: "Agent '" + id + "' unregistered", By: c.agent()}, nil
 }
 
-func (r *Registry) unregister(ctx context.Context, id string) error {
+func (r *Registry) unregister(ctx context.Context, c *Caller, id string) error {
 	r.agents.registering.Lock()
 	defer r.agents.registering.Unlock()
 	r.agents.mu.RLock()
@@ -270,7 +270,10 @@ func (r *Registry) unregister(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return r.remove(ctx, a)
+	if c.kind() == kindAgent && !r.standing(c.Principal) { // while this waited, the id went to another registration
+		return arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
+	}
+	return r.remove(context.WithoutCancel(ctx), a) // whoever leaves must not leave half of it
 }
 
 // remove takes an agent out. The directory's registering is held.

@@ -127,6 +127,15 @@ func TestW9ValidatedTokenRegistersOnce(t *testing.T) {
 	if err := w.reg.Admit(validated, registry.Validating); err == nil {
 		t.Error("a validated token validates again")
 	}
+	for _, change := range []func(*arc.Registration){
+		func(p *arc.Registration) { p.Endpoint = "http://10.9.9.9:99" },
+		func(p *arc.Registration) { p.AgentType = "other" },
+	} {
+		wish := form("agent-1")
+		change(&wish)
+		_, err := w.reg.Register(t.Context(), validated, wish)
+		wantProblem(t, err, arc.ProblemRegistration, "NOT_VALIDATED")
+	}
 	got, err := w.reg.Register(t.Context(), validated, form("agent-1"))
 	if err != nil {
 		t.Fatal(err)

@@ -171,5 +171,8 @@ func defaultTo[T comparable](field *T, value T) {
 	}
 }
 
-// typeForm is the form of an agent's type (contract section 4.1).
+// ValidType tells whether a text can be an agent's type: 2 to 50 letters, digits, _
+// and - (contract section 4.1).
+func ValidType(t string) bool { return typeForm.MatchString(t) }
+
 var typeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{2,50}$`)

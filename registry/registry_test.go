@@ -50,6 +50,7 @@ type world struct {
 	reg     *registry.Registry
 	all     auth.Validator // of the registry's routes
 	arcOnly auth.Validator // of /arc
+	hooks   *hookedStore   // nil: none
 	closed  bool
 }
 
@@ -69,6 +70,9 @@ func start(t *testing.T, change func(*registry.Config)) *world {
 	return w
 }
 
+// clients is the file of further clients.
+func (w *world) clients() string { return filepath.Join(w.folder, "clients.json") }
+
 func (w *world) open() {
 	w.t.Helper()
 	var err error
@@ -77,6 +81,7 @@ func (w *world) open() {
 	}
 	issuer, err := auth.OpenIssuer(auth.IssuerConfig{
 		URL: issuerURL, KeyFile: filepath.Join(w.folder, "keys.json"), LongestTTL: time.Hour, Now: w.clock.Now,
+		ClientsFile: w.clients(),
 		Clients: map[string]auth.Client{
 			"root":   {SecretHash: cheapHash("pass word"), Admin: true},
 			"second": {SecretHash: cheapHash("pass word"), Admin: true},
@@ -92,6 +97,9 @@ func (w *world) open() {
 	}
 	cfg := w.cfg
 	cfg.Store, cfg.Issuer, cfg.Keys, cfg.Now, cfg.PublicURL = w.db, issuer, keys, w.clock.Now, issuerURL
+	if w.hooks != nil {
+		w.hooks.Registry, cfg.Store = w.db, w.hooks
+	}
 	if w.reg, err = registry.Open(w.t.Context(), cfg); err != nil {
 		w.t.Fatal(err)
 	}

@@ -46,10 +46,20 @@ func (r *revocations) add(row store.Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if row.Kind == bySubject {
+		there := r.subjects[row.Value]
+		row.Before, row.Expires = later(there.Before, row.Before), later(there.Expires, row.Expires)
 		r.subjects[row.Value] = row
 		return
 	}
-	r.ids[row.Value] = row.Expires
+	r.ids[row.Value] = later(r.ids[row.Value], row.Expires)
+}
+
+// later is the later time; as in the store, it counts of two equal revocations.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // forget drops revocations of tokens that have expired anyway.
@@ -157,19 +167,22 @@ func (r *Registry) Revoke(ctx context.Context, c *Caller, p arc.RevokeParams, to
 	}
 	issuer, now := r.cfg.Issuer.Provider().Issuer, r.now()
 	var err error
-	line := entry{Event: "token_revoked", Detail: map[string]any{}}
+	line, done := entry{Event: "token_revoked", Detail: map[string]any{}}, "The token was over already"
 	switch {
 	case p.Subject != "":
+		done = "All tokens that the subject '" + p.Subject + "' was given until now are revoked, if there are any"
 		line.Detail["subject"] = p.Subject
 		err = r.revoke(ctx, store.Revocation{
 			Kind: bySubject, Value: issuer + "\n" + p.Subject, Before: now, Expires: now.Add(longestLife + validatorLeeway),
 		})
 	case p.TokenID != "":
+		done = "The token of that id is revoked, if there is one"
 		line.Detail["jti_hash"] = hashed(p.TokenID)
 		err = r.revoke(ctx, store.Revocation{
 			Kind: byTokenID, Value: issuer + "\n" + p.TokenID, Expires: now.Add(longestLife + validatorLeeway),
 		})
 	case token != nil:
+		done = "The token of '" + token.Subject + "' is revoked"
 		line.Detail["jti_hash"] = hashed(token.TokenID)
 		err = r.RevokeToken(ctx, token)
 	}
@@ -177,7 +190,7 @@ func (r *Registry) Revoke(ctx context.Context, c *Caller, p arc.RevokeParams, to
 		return nil, err
 	}
 	r.record(c, line)
-	return &arc.Status{Status: "success", Message: "Revoked"}, nil
+	return &arc.Status{Status: "success", Message: done}, nil
 }
 
 // longestLife is the most that a token of arcd's own issuer lives.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/registry"
 )
 
@@ -194,5 +195,26 @@ func TestAudit(t *testing.T) {
 	w.restart()
 	if page, err = w.reg.Audit(t.Context(), registry.AuditFilter{Actor: root.Principal.Subject}); err != nil || len(page.Entries) != 2 {
 		t.Errorf("after a restart %+v, %v", page, err)
+	}
+}
+
+// A token of another provider does not pass for somebody else in the log, whatever
+// its subject.
+func TestAuditTellsProvidersApart(t *testing.T) {
+	w := start(t, nil)
+	w.register("agent-1", "key-1")
+	other := &registry.Caller{Principal: &auth.Principal{
+		Provider: "okta", Issuer: "https://okta.example", Subject: "admin:root", ClientID: "x", Agents: []string{"agent-1"},
+		Scopes: []string{auth.ScopeServe}, Claims: map[string]any{"token_type": "admin", "agent_id": "agent-1"},
+	}}
+	if err := w.reg.Admit(other, registry.Admin); codeOf(err) != "INSUFFICIENT_PERMISSIONS" {
+		t.Errorf("admitted as administrator: %v", err)
+	}
+	if _, err := w.reg.Unregister(t.Context(), other, "agent-1"); err != nil {
+		t.Fatal(err)
+	}
+	page, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "unregistered"})
+	if err != nil || len(page.Entries) != 1 || page.Entries[0].Actor != "okta admin:root" {
+		t.Errorf("got %+v, %v", page, err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 type session struct {
 	ID          string    `json:"-"`
 	User        string    `json:"user"`
+	Account     string    `json:"account"`     // stamp of the account, which changes with its password
 	Fingerprint []byte    `json:"fingerprint"` // digest, see bound
 	Begun       time.Time `json:"begun"`
 	Expires     time.Time `json:"-"`
@@ -117,19 +118,20 @@ func (r *Registry) login(ctx context.Context, c *Caller, p arc.LoginParams) (aut
 	if len(c.Fingerprint) > maxFingerprint {
 		return auth.Minted{}, missingField("X-Client-Fingerprint", "The header X-Client-Fingerprint is too long")
 	}
-	if _, err := r.cfg.Issuer.Login(p.Username, p.Password, c.Remote); err != nil {
+	account, err := r.cfg.Issuer.Login(p.Username, p.Password, c.Remote)
+	if err != nil {
 		return auth.Minted{}, err
 	}
-	return r.openSession(ctx, p.Username, c.Fingerprint)
+	return r.openSession(ctx, p.Username, account.Stamp(), c.Fingerprint)
 }
 
 // openSession makes a session and its token. Of one administrator's, the oldest
 // beyond the most end.
-func (r *Registry) openSession(ctx context.Context, user, fingerprint string) (auth.Minted, error) {
+func (r *Registry) openSession(ctx context.Context, user, account, fingerprint string) (auth.Minted, error) {
 	l := &r.sessions
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	s := &session{ID: rand.Text(), User: user, Begun: r.now()}
+	s := &session{ID: rand.Text(), User: user, Account: account, Begun: r.now()}
 	s.Fingerprint = bound(s.ID, fingerprint)
 	minted, err := r.issue(grant{
 		kind: kindAdmin, subject: adminSubject + user, agent: adminAgent + user, scopes: adminScopes, role: "admin",
@@ -182,7 +184,16 @@ func (l *sessions) beyond(user string, most int) []string {
 	return ids
 }
 
-// endSession ends a session; all its tokens end with it.
+// closeSession is endSession for those who do not hold sessions.opening. Without
+// it, a refresh that is under way would write the session once more.
+func (r *Registry) closeSession(ctx context.Context, id string) error {
+	r.sessions.opening.Lock()
+	defer r.sessions.opening.Unlock()
+	return r.endSession(ctx, id)
+}
+
+// endSession ends a session; all its tokens end with it. The sessions' opening is
+// held.
 func (r *Registry) endSession(ctx context.Context, id string) error {
 	if _, err := r.store.Unmark(ctx, markSession, id); err != nil {
 		return err
@@ -207,14 +218,14 @@ func (r *Registry) prolong(ctx context.Context, p *auth.Principal, expires time.
 	return r.keepSession(ctx, &longer)
 }
 
-// session gives the session of an administrator's token; nil if it is over or its
-// account is gone.
+// session gives the session of an administrator's token; nil if it is over, or its
+// account is gone or has another password.
 func (r *Registry) session(p *auth.Principal) *session {
 	id, _ := p.Claims["sid"].(string)
 	r.sessions.mu.RLock()
 	s := r.sessions.byID[id]
 	r.sessions.mu.RUnlock()
-	if s == nil || p.Subject != adminSubject+s.User || !r.cfg.Issuer.IsAdmin(s.User) {
+	if s == nil || p.Subject != adminSubject+s.User || s.Account == "" || s.Account != r.cfg.Issuer.AdminStamp(s.User) {
 		return nil
 	}
 	return s
@@ -252,7 +263,7 @@ func sessionInvalid() *arc.Error {
 func (r *Registry) Logout(ctx context.Context, c *Caller) (*arc.Status, error) {
 	if c.kind() == kindAdmin {
 		id, _ := c.Principal.Claims["sid"].(string)
-		if err := r.endSession(ctx, id); err != nil {
+		if err := r.closeSession(ctx, id); err != nil {
 			return nil, err
 		}
 	}

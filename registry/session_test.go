@@ -2,12 +2,14 @@ package registry_test
 
 import (
 	"bytes"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/registry"
+	"github.com/arcd-io/arcd/store"
 )
 
 func contains(b []byte, text string) bool { return bytes.Contains(b, []byte(text)) }
@@ -111,6 +113,65 @@ func TestW8LogoutEndsAllTokensOfTheSession(t *testing.T) {
 	check()
 	w.restart()
 	check()
+}
+
+// A refresh that is under way does not bring back the session that a logout ends.
+func TestW8RefreshRevivesNoSession(t *testing.T) {
+	w := start(t, nil)
+	c := w.login()
+	var logout sync.WaitGroup
+	w.hooks = &hookedStore{setMark: func(m store.Mark) {
+		if m.Kind != "session" {
+			return
+		}
+		logout.Go(func() {
+			if _, err := w.reg.Logout(t.Context(), c); err != nil {
+				t.Error(err)
+			}
+		})
+		// A logout that waits for nobody is done before so many other writes are.
+		for range 50 {
+			if err := w.db.SetMark(t.Context(), store.Mark{Kind: "other", Value: "x"}); err != nil {
+				t.Error(err)
+			}
+		}
+	}}
+	w.restart()
+	got, err := w.reg.Refresh(t.Context(), c)
+	logout.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wantRefused(w.all, got.AccessToken, auth.ReasonRevoked)
+}
+
+// A new password ends the sessions of the old one, and so does an account that was
+// removed and made anew.
+func TestNewPasswordEndsSessions(t *testing.T) {
+	w := start(t, nil)
+	add := func(password string) {
+		t.Helper()
+		if err := auth.AddClientSecret(w.clients(), "late", password, auth.Client{Admin: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("the first password")
+	got, err := w.reg.Login(t.Context(), nobody(), arc.LoginParams{Username: "late", Password: "the first password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	c := w.caller(got.AccessToken)
+	for _, password := range []string{"the second password", "the first password"} {
+		if err := auth.RemoveClient(w.clients(), "late"); err != nil {
+			t.Fatal(err)
+		}
+		add(password)
+		w.wantRefused(w.all, got.AccessToken, auth.ReasonRevoked)
+		if codeOf(w.reg.Admit(c, registry.Admin)) != "SESSION_INVALID" {
+			t.Errorf("admitted after the account was made anew with %q", password)
+		}
+	}
 }
 
 // An administrator has at most so many sessions; the oldest makes way.

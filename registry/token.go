@@ -140,6 +140,11 @@ func (r *Registry) refresh(ctx context.Context, c *Caller) (auth.Minted, error) 
 	if err != nil {
 		return minted, err
 	}
+	// Once more after the new token has its date: whatever is revoked from now on
+	// by its subject finds it too.
+	if r.Revoked(p) {
+		return minted, arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
+	}
 	return minted, r.replace(ctx, c, minted, now)
 }
 
@@ -357,20 +362,31 @@ func (r *Registry) requestTemp(ctx context.Context, c *Caller, p arc.TempTokenPa
 // pin makes a key that is for any agent this agent's, for as long as a temp token
 // lives. A registration makes it so without an end.
 func (r *Registry) pin(ctx context.Context, keyHash, agent string) error {
-	now := r.now()
-	m := store.Mark{Kind: markPin, Value: keyHash, Body: []byte(agent), Expires: now.Add(r.cfg.TempTTL)}
-	there, err := r.store.Mark(ctx, m, now)
-	switch {
-	case err != nil:
+	r.agents.registering.Lock()
+	defer r.agents.registering.Unlock()
+	return r.hold(ctx, keyHash, agent, r.now().Add(r.cfg.TempTTL))
+}
+
+// hold pins a key to an agent until then, the zero time for ever, unless it is
+// another's. A pin that lasts longer stays as it is. The directory's registering is
+// held.
+func (r *Registry) hold(ctx context.Context, keyHash, agent string, until time.Time) error {
+	m := store.Mark{Kind: markPin, Value: keyHash, Body: []byte(agent), Expires: until}
+	there, err := r.store.Mark(ctx, m, r.now())
+	if err != nil || there == nil {
 		return err
-	case there == nil:
-		return nil
-	case string(there.Body) != agent:
-		return arc.Refuse(arc.ProblemRegistration, "agent_key_in_use", "The agent key belongs to another agent").With("agent_id", agent)
-	case !there.Expires.IsZero() && there.Expires.Before(m.Expires):
-		return r.store.SetMark(ctx, m)
 	}
-	return nil
+	lasts := there.Expires.IsZero()
+	if owner := string(there.Body); owner != agent {
+		if !lasts || r.agents.standsOn(owner, keyHash) {
+			return arc.Refuse(arc.ProblemRegistration, "agent_key_in_use", "The agent key belongs to another agent").With("agent_id", agent)
+		}
+		return r.store.SetMark(ctx, m) // of a registration that failed, or was not quite removed
+	}
+	if lasts || !until.IsZero() && !there.Expires.Before(until) {
+		return nil
+	}
+	return r.store.SetMark(ctx, m)
 }
 
 // missingField refuses a request that lacks a field, or has one that cannot be

@@ -175,6 +175,19 @@ func TestRefreshWinsOnce(t *testing.T) {
 	}
 }
 
+// A refresh whose token was judged before a revocation of its subject, and that
+// goes on after it, gives nothing that outlives it.
+func TestW15RefreshDoesNotOvertakeARevocation(t *testing.T) {
+	w := start(t, nil)
+	c := w.register("agent-1", "key-1")
+	if _, err := w.reg.Revoke(t.Context(), w.login(), arc.RevokeParams{Subject: "agent:agent-1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.pass(2 * time.Second)
+	_, err := w.reg.Refresh(t.Context(), c)
+	wantProblem(t, err, arc.ProblemToken, "TOKEN_REVOKED")
+}
+
 // Revocations by token, by id and by subject take effect at once, also after a
 // restart, and wake who holds connections (flaw W15).
 func TestW15RevokedAtOnceAndForGood(t *testing.T) {

@@ -411,7 +411,7 @@ func (d *described) administration(session string, root map[string]string) {
 	} {
 		d.call(want, ask{method: http.MethodPost, path: "/tokens/mint", token: session, header: root, body: body})
 	}
-	for body, want := range map[string]int{`{"token_id":"x"}`: 200, `{"token":"not.a.token"}`: 200, `{}`: 400, `{"token_id":1}`: 422} {
+	for body, want := range map[string]int{`{"token_id":"x"}`: 200, `{"token":"not.a.token"}`: 400, `{}`: 400, `{"token_id":1}`: 422} {
 		d.call(want, ask{method: http.MethodPost, path: "/tokens/revoke", token: session, header: root, body: body})
 	}
 }

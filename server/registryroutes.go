@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -216,8 +217,15 @@ func (s *Server) revokeToken(x *exchange) (any, error) {
 		return s.cfg.Registry.Revoke(x.r.Context(), x.caller, p, nil)
 	}
 	token, err := s.judge(x.r.Context(), p.Token, x.w.requestID)
-	if err != nil { // what is no good token is as good as revoked (RFC 7009 section 2.2)
-		token = nil
+	if refusal, ok := errors.AsType[*arc.Error](err); ok {
+		switch refusal.ErrorCode() {
+		case "TOKEN_EXPIRED", "TOKEN_REVOKED": // there is nothing left to do
+		case "KEYS_UNAVAILABLE":
+			return nil, err
+		default:
+			return nil, arc.Refuse(arc.ProblemInput, "invalid_input", "The token is none that this server takes: %s", refusal.Message).
+				With("field", "token")
+		}
 	}
 	return s.cfg.Registry.Revoke(x.r.Context(), x.caller, p, token)
 }

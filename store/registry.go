@@ -122,7 +122,9 @@ type Registry interface {
 	// FindMark reads one mark that has not expired by now; nil if there is none.
 	FindMark(ctx context.Context, kind, value string, now time.Time) (*Mark, error)
 
-	// Revoke adds a revocation; an equal (Kind, Value) is replaced.
+	// Revoke adds a revocation. Of an equal (Kind, Value) that is there, Before and
+	// Expires stay if they are later: what is revoked stays so, when the clock was
+	// put back too.
 	Revoke(ctx context.Context, r Revocation) error
 	// Revocations reads all that have not expired.
 	Revocations(ctx context.Context, now time.Time) ([]Revocation, error)

@@ -41,18 +41,23 @@ func (l *loaded) dev() {
 }
 
 // The administrators and agent keys of --dev: those of the ARCP pages, so that
-// each command of theirs works as it stands.
+// each command of theirs works as it stands. The hashes are of the passwords ARCP
+// and your-admin-password; they are always the same, so that a login outlives a
+// restart.
 var (
-	devAdmins    = map[string]string{"ARCP": "ARCP", "admin": "your-admin-password"}
+	devAdmins = map[string]string{
+		"ARCP":  "$argon2id$v=19$m=19456,t=2,p=1$WpbqOv8lUU/Jwj4/hSTdOg$PRbhTMC6iXj6fa/uIa2l48+xB7U6v3QoUtyT0WQIPAE",
+		"admin": "$argon2id$v=19$m=19456,t=2,p=1$rwwDnlp6weDFVXuAaOQenA$ZGo7HhVpBvqoxkcAl6ptuH51e+jm0vH9/7bOCDpNAUo",
+	}
 	devAgentKeys = []string{"valid-agent-key", "agent-key", "your-agent-key"}
 )
 
 // devRegistry adds administrators and agent keys that everybody knows, and lets
 // agents be on this machine and down.
 func (l *loaded) devRegistry() {
-	for name, password := range devAdmins {
+	for name, hash := range devAdmins {
 		if _, ok := l.Auth.Issuer.Clients[name]; !ok {
-			l.Auth.Issuer.Clients[name] = clientConfig{SecretHash: auth.HashSecret(password), Admin: true}
+			l.Auth.Issuer.Clients[name] = clientConfig{SecretHash: hash, Admin: true}
 		}
 	}
 	r := &l.Registry

@@ -27,6 +27,9 @@ func (a *app) openRegistry(ctx context.Context, metrics *server.Metrics) (*egres
 	if err != nil {
 		return nil, fmt.Errorf("reading registry.agent_keys: %w", err)
 	}
+	if len(keys.IDs()) == 0 {
+		a.log.Info().Str("event", "no_agent_keys").Msg("no agent can register: there is no agent key in registry.agent_keys or " + c.AgentKeyFile)
+	}
 	allowed, err := addresses(c.EndpointAllow)
 	if err != nil {
 		return nil, fmt.Errorf("reading registry.endpoint_allow: %w", err)
@@ -118,6 +121,17 @@ func (c *checker) checkRegistry() {
 	c.oneOf("registry.public", r.Public, "card", "full", "off")
 	if _, err := addresses(r.EndpointAllow); err != nil {
 		c.problem("registry.endpoint_allow", "%w", err)
+	}
+	if _, err := auth.OpenAgentKeys(auth.AgentKeysConfig{Entries: r.AgentKeys}); err != nil {
+		c.problem("registry.agent_keys", "%w", err)
+	}
+	for _, t := range r.AgentTypes {
+		if !registry.ValidType(t) {
+			c.problem("registry.agent_types", "%q is not 2 to 50 letters, digits, _ and -", t)
+		}
+	}
+	if r.RequireValidation && r.EndpointCheck == "off" {
+		c.problem("registry.require_validation", "needs registry.endpoint_check: required or reported; off validates nothing")
 	}
 	for key, ttl := range map[string]time.Duration{
 		"registry.agent_token_ttl": r.AgentTokenTTL, "registry.temp_token_ttl": r.TempTokenTTL, "registry.session_ttl": r.SessionTTL,

@@ -17,7 +17,7 @@ const (
 
 // notAllowed is what a caller is told of [ReasonAddress]. It does not name the
 // address: what a name resolves to inside is not for strangers.
-const notAllowed = "The URL leads to an address that this server does not call."
+const notAllowed = "The URL leads to an address that is not public, which this server does not call unless its operator allows it (registry.endpoint_allow)."
 
 // Refused tells that a call was not made because it may not be. Its text is for
 // the log.

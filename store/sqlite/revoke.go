@@ -12,8 +12,11 @@ import (
 // Revoke implements [store.Registry].
 func (s *Engine) Revoke(ctx context.Context, r store.Revocation) error {
 	return s.write(ctx, "revoking", func(b *batch) error {
+		// No expiry is never, and max(NULL, x) is NULL.
 		_, err := b.conn.exec(`INSERT INTO revocation (kind, value, before, expires) VALUES (?, ?, ?, ?)
-			ON CONFLICT (kind, value) DO UPDATE SET before = excluded.before, expires = excluded.expires`,
+			ON CONFLICT (kind, value) DO UPDATE SET
+			before = max(coalesce(before, excluded.before), coalesce(excluded.before, before)),
+			expires = max(expires, excluded.expires)`,
 			r.Kind, r.Value, millis(r.Before), millis(r.Expires))
 		return err
 	})
