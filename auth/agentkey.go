@@ -96,8 +96,8 @@ func (ks *AgentKeys) lists() []*agentKeyList {
 }
 
 // Check tells whether the key is one that the agent id may register with, for
-// somebody who asks from the address remote. An entry for just that id wins over a
-// plain one. The whole key is compared with all entries, in a time that depends on
+// somebody who asks from the address remote. An id that has entries of its own
+// takes no plain key: those who have one must not come before it. The whole key is compared with all entries, in a time that depends on
 // their number alone, and with nothing else.
 //
 // A refusal is an [*arc.Error] to be shown as it is: authentication-failed with
@@ -126,6 +126,7 @@ func invalidAgentKey(agentID string) *arc.Error {
 func (ks *AgentKeys) find(agentID, key string) (AgentKey, bool) {
 	mac := ks.mac(key)
 	var plain, own AgentKey
+	reserved := false
 	for _, list := range ks.lists() {
 		for n := range list.entries {
 			e := &list.entries[n]
@@ -133,15 +134,33 @@ func (ks *AgentKeys) find(agentID, key string) (AgentKey, bool) {
 			if same && e.Agent == "" {
 				plain = e.AgentKey
 			}
-			if same && e.Agent == agentID {
-				own = e.AgentKey
+			if e.Agent == agentID {
+				reserved = true
+				if same {
+					own = e.AgentKey
+				}
 			}
 		}
 	}
-	if own.Hash != "" {
-		return own, true
+	if reserved {
+		return own, own.Hash != ""
 	}
 	return plain, plain.Hash != ""
+}
+
+// Bound tells whether the entry with this [AgentKey.Hash] names its agent.
+func (ks *AgentKeys) Bound(hash string) bool {
+	if ks == nil {
+		return false
+	}
+	for _, list := range ks.lists() {
+		for _, e := range list.entries {
+			if e.Hash == hash {
+				return e.Agent != ""
+			}
+		}
+	}
+	return false
 }
 
 // Has tells whether the entry with this [AgentKey.Hash] is still configured. It

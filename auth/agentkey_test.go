@@ -65,7 +65,7 @@ func TestAgentKeys(t *testing.T) {
 		agent, key string
 		bound      string // Agent of the entry; "-": refused
 	}{
-		"plain":                     {"my-agent", "plain", ""},
+		"plain, id has its own":     {"my-agent", "plain", "-"},
 		"plain, another agent":      {"other", "plain", ""},
 		"bound":                     {"my-agent", "bound", "my-agent"},
 		"one key, two agents":       {"second", "bound", "second"},
@@ -262,7 +262,7 @@ func TestAgentKeyFileCountsAtOnce(t *testing.T) {
 	}
 	fixed := accepted(t, keys, "my-agent", "fixed")
 	writeKeys(t, file, "first-secret\nmy-agent=second-secret\n")
-	first, second := accepted(t, keys, "my-agent", "first-secret"), accepted(t, keys, "my-agent", "second-secret")
+	first, second := accepted(t, keys, "other-agent", "first-secret"), accepted(t, keys, "my-agent", "second-secret")
 
 	writeKeys(t, file, "my-agent=second-secret")
 	if keys.Has(first.Hash) || !keys.Has(second.Hash) || !keys.Has(fixed.Hash) {

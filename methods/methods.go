@@ -256,6 +256,15 @@ func (s *Service) Agents() []arc.Agent {
 	return cards
 }
 
+// CountAgents tells how many cards [Service.Agents] gives, without making them.
+func (s *Service) CountAgents() int {
+	n := len(s.agents)
+	if s.cfg.Registry != nil {
+		n += s.cfg.Registry.Count()
+	}
+	return n
+}
+
 // Agent gives the card of one agent; ok is false if there is none.
 func (s *Service) Agent(id string) (card arc.Agent, ok bool) {
 	a, ok := s.agents[id]

@@ -73,6 +73,9 @@ const (
 	// Member is for whoever may change something of its own: agents and
 	// administrators, and tokens that name agents and have arc.agent.receiver.
 	Member
+	// Holder is for whoever goes on with its token or gives it up, whatever scopes
+	// it has; not for tokens for registering.
+	Holder
 	// Reader is for every good token, those for registering included.
 	Reader
 	// Public is for everybody.
@@ -112,6 +115,7 @@ func (r *Registry) Admit(c *Caller, need Access) error {
 		return wrongKind("a token of /auth/agent/request_temp_token is needed here")
 	case Member, Reader:
 		return r.admitMember(c, need)
+	case Holder: // any token will do
 	}
 	return nil
 }

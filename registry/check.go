@@ -140,6 +140,9 @@ func (r *Registry) validate(ctx context.Context, c *Caller, p arc.CompliancePara
 	if !ok {
 		return nothing, none, arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
 	}
+	if err := checkKey(c); err != nil {
+		return nothing, none, err
+	}
 	made, err := r.checkOnce(ctx, c, &p, keyHash)
 	if err != nil {
 		return nothing, none, err

@@ -213,6 +213,13 @@ func (r *Registry) count(f Filter) (n int) {
 	return n
 }
 
+// Count tells how many agents are registered, alive or not.
+func (r *Registry) Count() int {
+	r.agents.mu.RLock()
+	defer r.agents.mu.RUnlock()
+	return len(r.agents.byID)
+}
+
 // CountPublic tells how many agents PublicList would give without a limit.
 func (r *Registry) CountPublic(f Filter) int {
 	if r.cfg.Public == "off" {

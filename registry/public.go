@@ -79,6 +79,14 @@ func (r *Registry) Stats() arc.RegistryStats {
 	return stats
 }
 
+// PublicStats is Stats for anybody: where nobody may see an agent, none is counted.
+func (r *Registry) PublicStats() arc.RegistryStats {
+	if r.Hidden() {
+		return arc.RegistryStats{Types: map[string]int{}}
+	}
+	return r.Stats()
+}
+
 // AliveByType counts the living agents of each type.
 func (r *Registry) AliveByType() map[string]int {
 	now, alive := r.now(), map[string]int{}
@@ -93,14 +101,14 @@ func (r *Registry) AliveByType() map[string]int {
 }
 
 // Types lists the types that an agent may have, in lower case and sorted: those
-// that are allowed, or if any is, those that there are.
+// that are allowed, or if any is, those that there are and anybody may see.
 func (r *Registry) Types() []string {
 	types := []string{}
 	for t := range r.types {
 		types = append(types, t)
 	}
 	if len(r.types) == 0 {
-		for t := range r.Stats().Types {
+		for t := range r.PublicStats().Types {
 			types = append(types, strings.ToLower(t))
 		}
 	}

@@ -108,18 +108,27 @@ func TestLateUnregisterRemovesNobodyElse(t *testing.T) {
 	}
 }
 
-// Whoever leaves while an agent is removed leaves no half of it.
-func TestRemovalIsFinishedWithoutItsCaller(t *testing.T) {
+// Whoever leaves while an agent is made or removed leaves no half of it.
+func TestAgentsAreFinishedWithoutTheirCaller(t *testing.T) {
 	w := start(t, nil)
-	c := w.register("agent-1", "key-1")
 	ctx, leave := context.WithCancel(t.Context())
-	w.hooks = &hookedStore{deleteAgent: leave}
+	w.hooks = &hookedStore{
+		setMark: func(m store.Mark) {
+			if m.Kind == "pin" { // the first write of a registration
+				leave()
+			}
+		},
+		deleteAgent: leave,
+	}
 	w.restart()
 	for range 20 { // a store may do what a caller that left asked for, and may not
-		if _, err := w.reg.Unregister(ctx, c, "agent-1"); err != nil {
+		got, err := w.reg.Register(ctx, w.caller(w.temp("agent-1", "key-1")), form("agent-1"))
+		if err != nil {
 			t.Fatal(err)
 		}
-		c = w.register("agent-1", "key-1")
+		if _, err := w.reg.Unregister(ctx, w.caller(got.AccessToken), "agent-1"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func (r *Registry) register(ctx context.Context, c *Caller, p arc.Registration) 
 	}}
 	r.agents.registering.Lock()
 	defer r.agents.registering.Unlock()
-	a, err := r.settle(ctx, c, wish)
+	a, err := r.settle(context.WithoutCancel(ctx), c, wish) // whoever leaves must not leave half of it
 	if err != nil {
 		return nil, none, err
 	}
@@ -89,12 +89,20 @@ func (r *Registry) checkWish(c *Caller, p *arc.Registration) error {
 	if err := sameAsValidated(c, p); err != nil {
 		return err
 	}
-	if len(c.IdempotencyKey) > 255 {
-		return missingField("Idempotency-Key", "The header Idempotency-Key is longer than 255 bytes")
+	if err := checkKey(c); err != nil {
+		return err
 	}
 	if r.cfg.Taken(p.AgentID) {
 		return arc.Refuse(arc.ProblemDuplicateAgent, "duplicate_agent", "The id '%s' belongs to an agent of the server itself", p.AgentID).
 			With("agent_id", p.AgentID)
+	}
+	return nil
+}
+
+// checkKey bounds the idempotency key, which is kept.
+func checkKey(c *Caller) error {
+	if len(c.IdempotencyKey) > 255 {
+		return missingField("Idempotency-Key", "The header Idempotency-Key is longer than 255 bytes")
 	}
 	return nil
 }
@@ -235,10 +243,23 @@ func (r *Registry) agentScopes() []string {
 	return unique(append([]string{auth.ScopeServe, auth.ScopeNotify}, r.cfg.AgentScopes...))
 }
 
+// agentSubject is who a registered agent is, and owns what it makes on /arc. Whoever
+// the operator gave the id is that agent. With a plain key the id belongs to the
+// key's holder only as long as it is registered, so the key is part of the subject:
+// the next holder of the id must not own what this one made.
+func (r *Registry) agentSubject(a *agent) string {
+	const shown = 12 // of 64 hex digits
+	subject := agentSubject + a.Registration.AgentID
+	if !r.cfg.Keys.Bound(a.KeyHash) {
+		subject += ":" + a.KeyHash[:min(shown, len(a.KeyHash))]
+	}
+	return subject
+}
+
 // agentGrant is the token of a registered agent: it speaks as that agent alone.
 func (r *Registry) agentGrant(a *agent) grant {
 	return grant{
-		kind: kindAgent, subject: agentSubject + a.Registration.AgentID, agent: a.Registration.AgentID,
+		kind: kindAgent, subject: r.agentSubject(a), agent: a.Registration.AgentID,
 		scopes: r.agentScopes(), role: "agent", ttl: r.cfg.AgentTTL,
 		more: map[string]any{"agent_type": a.Registration.AgentType, "registration": a.Incarnation},
 	}
@@ -273,7 +294,7 @@ func (r *Registry) unregister(ctx context.Context, c *Caller, id string) error {
 	if c.kind() == kindAgent && !r.standing(c.Principal) { // while this waited, the id went to another registration
 		return arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
 	}
-	return r.remove(context.WithoutCancel(ctx), a) // whoever leaves must not leave half of it
+	return r.remove(context.WithoutCancel(ctx), a) // as in register
 }
 
 // remove takes an agent out. The directory's registering is held.

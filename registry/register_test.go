@@ -3,6 +3,7 @@ package registry_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -368,4 +369,44 @@ func TestW30AnsweredIsOnDisk(t *testing.T) {
 	}
 	_, err := crashed.reg.RequestTempToken(t.Context(), nobody(), arc.TempTokenParams{AgentID: "agent-9", AgentType: "testing", AgentKey: "key-1"})
 	wantProblem(t, err, arc.ProblemRegistration, "AGENT_KEY_IN_USE")
+}
+
+// What is kept of a request is bounded, its idempotency key included.
+func TestLongIdempotencyKeysAreRefused(t *testing.T) {
+	w := start(t, nil)
+	c := w.caller(w.temp("agent-1", "key-1"))
+	c.IdempotencyKey = strings.Repeat("k", 256)
+	_, err := w.reg.ValidateCompliance(t.Context(), c, arc.ComplianceParams{
+		AgentID: "agent-1", AgentType: "testing", Endpoint: "http://127.0.0.1:9/", Capabilities: []string{"testing"},
+	})
+	wantProblem(t, err, arc.ProblemInput, "INVALID_INPUT")
+	_, err = w.reg.Register(t.Context(), c, form("agent-1"))
+	wantProblem(t, err, arc.ProblemInput, "INVALID_INPUT")
+}
+
+// Whoever takes over a freed id with another plain key is another subject, which
+// owns nothing of the one before; with its own key an agent stays who it was.
+func TestNextHolderOfAnIDIsSomebodyElse(t *testing.T) {
+	w := start(t, nil)
+	subject := func(id, key string) string {
+		t.Helper()
+		c := w.register(id, key)
+		if _, err := w.reg.Unregister(t.Context(), c, id); err != nil {
+			t.Fatal(err)
+		}
+		return c.Principal.Subject
+	}
+	first := subject("agent-1", "key-1")
+	if next := subject("agent-1", "key-2"); next == first {
+		t.Errorf("both are %s", next)
+	}
+	if again := subject("agent-1", "key-1"); again != first {
+		t.Errorf("%s came back as %s", first, again)
+	}
+	if bound := subject("bound", "key-b"); bound != "agent:bound" {
+		t.Errorf("the agent of a bound key is %s", bound)
+	}
+	// Nor does a plain key's holder come before that of a bound one.
+	_, err := w.reg.RequestTempToken(t.Context(), nobody(), arc.TempTokenParams{AgentID: "bound", AgentType: "testing", AgentKey: "key-3"})
+	wantProblem(t, err, arc.ProblemAuthentication, "INVALID_AGENT_KEY")
 }

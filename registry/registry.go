@@ -120,6 +120,11 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Store == nil || cfg.Issuer == nil {
 		return nil, errors.New("registry: Config.Store and Config.Issuer are required")
 	}
+	for _, audience := range cfg.Issuer.Provider().Audience {
+		if audience == AudienceValidate || audience == AudienceRegister {
+			return nil, fmt.Errorf("registry: %s is the audience of tokens for registering, and cannot be one of the issuer's", audience)
+		}
+	}
 	setDefaults(&cfg)
 	r := &Registry{cfg: cfg, store: cfg.Store, log: cfg.Log, types: map[string]bool{}}
 	if err := r.setTypes(); err != nil {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,14 +137,26 @@ func (r *revocations) has(p *auth.Principal) bool {
 			return true
 		}
 	}
-	if len(r.subjects) > 0 {
-		if row, ok := r.subjects[p.Owner()]; ok {
-			// Dates in tokens are whole seconds: those of the very second of the
-			// revocation count as from before.
-			return !p.IssuedAt.After(row.Before)
-		}
+	if len(r.subjects) == 0 {
+		return false
 	}
-	return false
+	owner := p.Owner()
+	if r.hasSubject(owner, p) {
+		return true
+	}
+	// An agent's subject may name its key too; who revokes the agent means it with
+	// any key.
+	cut := strings.LastIndexByte(owner, ':')
+	return strings.HasPrefix(p.Subject, agentSubject) && cut > 0 && r.hasSubject(owner[:cut], p)
+}
+
+// hasSubject tells whether the tokens of a subject were revoked after the principal's
+// was issued. The lock is held.
+func (r *revocations) hasSubject(owner string, p *auth.Principal) bool {
+	row, ok := r.subjects[owner]
+	// Dates in tokens are whole seconds: those of the very second of the revocation
+	// count as from before.
+	return ok && !p.IssuedAt.After(row.Before)
 }
 
 // Revoke takes back a token, given whole or by its id, or all tokens of a

@@ -145,7 +145,7 @@ func (r *Registry) refresh(ctx context.Context, c *Caller) (auth.Minted, error) 
 	if r.Revoked(p) {
 		return minted, arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
 	}
-	return minted, r.replace(ctx, c, minted, now)
+	return minted, r.replace(context.WithoutCancel(ctx), c, minted, now) // both tokens change, or none does
 }
 
 // tooOld refuses to go on with a line of tokens.

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -70,6 +71,23 @@ func TestTempTokenOpensOnlyItsRoutes(t *testing.T) {
 	}
 }
 
+// An issuer whose own audience is that of tokens for registering would let them in
+// everywhere.
+func TestIssuerKeepsOffTheRegistrysAudiences(t *testing.T) {
+	w := start(t, nil)
+	for _, audience := range []string{registry.AudienceValidate, registry.AudienceRegister} {
+		issuer, err := auth.OpenIssuer(auth.IssuerConfig{
+			URL: issuerURL, KeyFile: filepath.Join(t.TempDir(), "keys.json"), Audience: []string{issuerURL, audience}, Now: w.clock.Now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := registry.Open(t.Context(), registry.Config{Store: w.db, Issuer: issuer, Now: w.clock.Now}); err == nil {
+			t.Errorf("opened with the audience %s", audience)
+		}
+	}
+}
+
 // A registered agent's token says who it is and holds just its scopes.
 func TestAgentTokenHoldsJustItsScopes(t *testing.T) {
 	w := start(t, func(c *registry.Config) { c.AgentScopes = []string{auth.ScopeCaller} })
@@ -83,7 +101,7 @@ func TestAgentTokenHoldsJustItsScopes(t *testing.T) {
 	if !slices.Equal(p.Scopes, want) {
 		t.Errorf("scopes %v, want %v", p.Scopes, want)
 	}
-	if !slices.Equal(p.Agents, []string{"agent-1"}) || p.Subject != "agent:agent-1" {
+	if !slices.Equal(p.Agents, []string{"agent-1"}) || p.Subject == "agent:agent-1" {
 		t.Errorf("agents %v, subject %q", p.Agents, p.Subject)
 	}
 	if p.SpeakAs("agent-2") == nil {

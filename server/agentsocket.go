@@ -111,7 +111,7 @@ func (c *agentSocket) readCredentials(frame []byte) *arc.Error {
 		return arc.Refuse(arc.ProblemAuthentication, "auth_required", "Token required")
 	}
 	c.token, c.fingerprint = p.Token, p.Fingerprint
-	if h := c.request.Header.Get("X-Client-Fingerprint"); h != "" {
+	if h := fingerprint(c.request.Header); h != "" {
 		c.fingerprint = h
 	}
 	return nil

@@ -20,11 +20,15 @@ const (
 	guardPause = 50 * time.Millisecond
 	// guardPatience is the longest that one look at one token may take.
 	guardPatience = time.Second
+	// guardStuck is after which time more goroutines help with a look: then its tokens
+	// are held up by something else than work, an issuer that does not answer.
+	guardStuck = 20 * time.Millisecond
 )
 
 // guard ends what a token holds open, streams and sockets, within a second of
 // the token's end. One goroutine looks at all tokens, so that an open stream
-// costs none of its own; it runs as long as something is open.
+// costs none of its own; it runs as long as something is open, and others help it
+// for as long as tokens keep it waiting.
 //
 // A look is taken when revocations tells that a token was taken back, when a
 // token's time is over, and every few seconds in any case, for validators that
@@ -50,7 +54,10 @@ type opening struct {
 	judge   func(context.Context) *arc.Error
 	expires time.Time // of the token; zero: never
 	end     context.CancelCauseFunc
-	seen    bool // judged since it was opened; used by the goroutine only
+
+	// guarded by the guard's mutex
+	seen    bool // judged since it was opened
+	judging bool // right now
 }
 
 func newGuard(every time.Duration, now func() time.Time) *guard {
@@ -144,24 +151,67 @@ func (g *guard) idle() bool {
 }
 
 // look judges the tokens that are due, or all, and ends what they no longer hold.
+// It does not wait for a token whose issuer keeps it waiting, nor does another
+// token.
 func (g *guard) look(all bool) {
 	now := g.now()
 	var due []*opening
 	g.mu.Lock()
 	for o := range g.open {
-		if all || !o.seen || !o.expires.IsZero() && !now.Before(o.expires) {
+		switch {
+		case o.judging: // perhaps since before what this look is for
+			o.seen = o.seen && !all
+		case all || !o.seen || !o.expires.IsZero() && !now.Before(o.expires):
+			o.seen, o.judging = true, true
 			due = append(due, o)
 		}
 	}
 	g.mu.Unlock()
+	queue := make(chan *opening, len(due))
 	for _, o := range due {
-		o.seen = true
-		ctx, cancel := context.WithTimeout(g.ctx, guardPatience)
-		if err := o.judge(ctx); err != nil && final(err) {
-			o.end(err)
-		}
-		cancel()
+		queue <- o
 	}
+	close(queue)
+	g.work(queue)
+}
+
+// work judges what is queued: on one goroutine, and on twice as many again and
+// again as long as that takes too long. It returns when nothing is queued any more.
+func (g *guard) work(queue <-chan *opening) {
+	empty := make(chan struct{}, 1)
+	judge := func() {
+		for o := range queue {
+			g.judge(o)
+		}
+		select {
+		case empty <- struct{}{}:
+		default:
+		}
+	}
+	stuck := time.NewTicker(guardStuck)
+	defer stuck.Stop()
+	for more := 1; ; more *= 2 {
+		for range min(more, max(len(queue), 1)) {
+			g.running.Go(judge)
+		}
+		select {
+		case <-empty:
+			return
+		case <-stuck.C:
+		}
+	}
+}
+
+// judge judges one token.
+func (g *guard) judge(o *opening) {
+	ctx, cancel := context.WithTimeout(g.ctx, guardPatience)
+	defer cancel()
+	if err := o.judge(ctx); err != nil && final(err) {
+		o.end(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o.judging = false
 }
 
 // final tells whether the token will never be good again; that its keys cannot

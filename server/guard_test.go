@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,5 +156,57 @@ func TestRevokedAtTheTokenService(t *testing.T) {
 	}
 	if late := time.Since(revoked); late > time.Second {
 		t.Errorf("closed after %v, want within a second", late)
+	}
+}
+
+// stuckIssuer keeps every token waiting once it is asked to, as an issuer does
+// whose keys are not to be had, but one, which it refuses.
+type stuckIssuer struct {
+	auth.Validator
+	stuck   atomic.Bool
+	refused string
+	release chan struct{}
+}
+
+func (v *stuckIssuer) Validate(ctx context.Context, token string) (*auth.Principal, error) {
+	switch {
+	case !v.stuck.Load():
+		return v.Validator.Validate(ctx, token)
+	case token == v.refused:
+		return nil, arc.Errorf(arc.CodeUnauthenticated, "the token is not valid").With("reason", auth.ReasonRevoked).With("retryable", false)
+	}
+	<-v.release
+	return v.Validator.Validate(ctx, token)
+}
+
+// TestNoTokenWaitsForAnother has many tokens whose issuer does not answer, and one
+// that is revoked: what that one holds open ends within a second all the same.
+func TestNoTokenWaitsForAnother(t *testing.T) {
+	v := &stuckIssuer{release: make(chan struct{})}
+	w := start(t, options{config: func(cfg *server.Config) { v.Validator, cfg.Validator = cfg.Validator, v }})
+	defer close(v.release)
+	var revoked talker
+	for n := range 20 {
+		claims := w.issuer.Claims(audience, time.Now())
+		claims["jti"] = strconv.Itoa(n)
+		token := w.issuer.Mint(t, "ES256", claims)
+		ws, _, err := websocket.Dial(t.Context(), w.url+"/arc", &websocket.DialOptions{
+			HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ws.CloseNow()
+		if n == 10 {
+			v.refused, revoked = token, talker{t, ws}
+		}
+	}
+	at := time.Now()
+	v.stuck.Store(true)
+	if status := revoked.closed(); status != websocket.StatusPolicyViolation {
+		t.Errorf("closed with %v, want 1008", status)
+	}
+	if late := time.Since(at); late > 2*time.Second { // a look a second, and what it takes
+		t.Errorf("closed after %v", late)
 	}
 }

@@ -13,7 +13,7 @@ func (s *Server) health(w *response, r *http.Request) {
 		Server  string `json:"server"`
 		Agents  int    `json:"agents"`
 		Version string `json:"version"`
-	}{"ok", s.cfg.ServerID, len(s.service.Agents()), s.cfg.Version})
+	}{"ok", s.cfg.ServerID, s.service.CountAgents(), s.cfg.Version})
 }
 
 // state is the body of the two probes.

@@ -79,6 +79,9 @@ func (w *response) bodyRead() {
 func (s *Server) frame(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
 		w := &response{ResponseWriter: plain, timeout: s.cfg.WriteTimeout, requestID: requestID(r)}
+		if len(s.cfg.TrustedProxies) > 0 {
+			r.RemoteAddr = s.fromProxy(r)
+		}
 		start := s.cfg.Now()
 		h := w.Header()
 		h["X-Request-Id"] = []string{w.requestID}

@@ -85,20 +85,25 @@ func (s *Server) oauthMetadata() []byte {
 		base = strings.TrimSuffix(issuer, "/")
 	}
 	methods := []string{"client_secret_basic", "client_secret_post"}
+	var revocation string
+	var revocationAuth []string
+	if s.cfg.Registry != nil { // as in oauthRoutes
+		revocation, revocationAuth = base+revokePath, methods
+	}
 	doc, _ := json.Marshal(struct { // strings only: cannot fail
 		Issuer         string   `json:"issuer"`
 		Token          string   `json:"token_endpoint"`
-		Revocation     string   `json:"revocation_endpoint"`
+		Revocation     string   `json:"revocation_endpoint,omitempty"`
 		JWKS           string   `json:"jwks_uri"`
 		Scopes         []string `json:"scopes_supported"`
 		ResponseTypes  []string `json:"response_types_supported"`
 		GrantTypes     []string `json:"grant_types_supported"`
 		TokenAuth      []string `json:"token_endpoint_auth_methods_supported"`
-		RevocationAuth []string `json:"revocation_endpoint_auth_methods_supported"`
+		RevocationAuth []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	}{
-		issuer, base + tokenPath, base + revokePath, base + jwksPath, s.mux.AllScopes(),
+		issuer, base + tokenPath, revocation, base + jwksPath, s.mux.AllScopes(),
 		[]string{}, // there is no authorization endpoint
-		[]string{grantType}, methods, methods,
+		[]string{grantType}, methods, revocationAuth,
 	})
 	return doc
 }

@@ -1,14 +1,18 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/arcd-io/arcd/registry"
+	"github.com/arcd-io/arcd/server"
 )
 
 func TestPublicSocketWelcomes(t *testing.T) {
@@ -130,5 +134,31 @@ func TestPublicSocketIsNotThereWhenHidden(t *testing.T) {
 	m := startMembers(t, memberOptions{registry: func(cfg *registry.Config) { cfg.Public = "off" }})
 	if r := m.upgrade("/public/ws", ""); r.status != http.StatusNotFound {
 		t.Errorf("%d %s, want 404", r.status, r.body)
+	}
+}
+
+// TestTextSocketTakesFramesThatCrossItsPings: the pong comes behind a frame that
+// was sent before it, and must be read all the same.
+func TestTextSocketTakesFramesThatCrossItsPings(t *testing.T) {
+	m := startMembers(t, memberOptions{server: func(cfg *server.Config) {
+		cfg.KeepAlive, cfg.WriteTimeout = 20*time.Millisecond, 2*time.Second
+	}})
+	var ws *websocket.Conn
+	ws, _, err := websocket.Dial(t.Context(), m.url+"/public/ws", &websocket.DialOptions{
+		OnPingReceived: func(ctx context.Context, _ []byte) bool {
+			if err := ws.Write(ctx, websocket.MessageText, []byte("ping")); err != nil {
+				t.Errorf("writing: %v", err)
+			}
+			return true // now the pong goes out
+		},
+	})
+	fatal(t, err)
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	c := talker{t, ws}
+	c.frame() // welcome
+	for range 3 {
+		if got := c.hear(); got != "pong" {
+			t.Errorf("got %q, want pong", got)
+		}
 	}
 }

@@ -105,12 +105,17 @@ func (s *Server) registryRoute(path string, methods map[string]route) http.Handl
 			return
 		}
 		x := &exchange{w: w, r: r, caller: &registry.Caller{
-			Remote: remote(r), RequestID: w.requestID, Fingerprint: r.Header.Get("X-Client-Fingerprint"),
+			Remote: remote(r), RequestID: w.requestID, Fingerprint: fingerprint(r.Header),
 			IdempotencyKey: r.Header.Get("Idempotency-Key"),
 		}}
 		s.exchange(x, &rt)
 	}
 }
+
+// fingerprint gives the header X-Client-Fingerprint, "" if it is absent. Several are
+// one that matches none of them (RFC 9110 section 5.3): a wrong one is always
+// refused, wherever it stands.
+func fingerprint(h http.Header) string { return strings.Join(h.Values("X-Client-Fingerprint"), ", ") }
 
 // exchange makes one call of the registry API and answers it.
 func (s *Server) exchange(x *exchange, rt *route) {

@@ -205,3 +205,39 @@ func TestBadBodies(t *testing.T) {
 	m.do(ask{method: http.MethodPut, path: "/auth/login"}).wantProblem(t, 405, "METHOD_NOT_ALLOWED")
 	m.do(ask{method: http.MethodGet, path: "/agents/agent-01/nothing"}).wantProblem(t, 404, "NOT_FOUND")
 }
+
+// Whoever has a good token goes on with it, and gives it up, whatever it opens
+// otherwise; those for registering cannot.
+func TestEveryTokenIsRefreshedAndGivenUp(t *testing.T) {
+	m := startMembers(t, memberOptions{})
+	minted := m.post("/tokens/mint", m.login(), "access_token", map[string]any{
+		"user_id": "bob", "agent_id": "bobs-agent", "scopes": []string{"arc.task.controller"},
+	}, "X-Client-Fingerprint", fingerprint)
+	next := m.post("/tokens/refresh", minted, "access_token", map[string]any{})
+	m.post("/auth/logout", next, "status", map[string]any{})
+	for _, token := range []string{minted, next} {
+		m.do(ask{method: http.MethodGet, path: "/tokens/validate", token: token}).wantProblem(t, 401, "TOKEN_REVOKED")
+	}
+	for _, path := range []string{"/tokens/refresh", "/auth/logout"} {
+		m.do(ask{path: path, token: m.temp(1)}).wantProblem(t, 403, "WRONG_TOKEN_TYPE")
+	}
+}
+
+// Of several fingerprints none is the right one, wherever that stands.
+func TestSeveralFingerprintsAreAWrongOne(t *testing.T) {
+	m := startMembers(t, memberOptions{})
+	token := m.login()
+	for _, prints := range [][]string{{fingerprint, "another"}, {"another", fingerprint}, {fingerprint, fingerprint}, {"", fingerprint}} {
+		for _, path := range []string{"/audit", "/dashboard/config"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, m.url+path, nil)
+			fatal(t, err)
+			req.Header["Authorization"], req.Header["X-Client-Fingerprint"] = []string{"Bearer " + token}, prints
+			resp, err := http.DefaultClient.Do(req)
+			fatal(t, err)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s with %q: %d", path, prints, resp.StatusCode)
+			}
+		}
+	}
+}

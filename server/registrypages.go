@@ -3,8 +3,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"strings"
+	"net/url"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
@@ -40,7 +41,7 @@ func (s *Server) agentStats(*exchange) (any, error) {
 
 // publicStats is GET /public/stats.
 func (s *Server) publicStats(*exchange) (any, error) {
-	stats, types := s.cfg.Registry.Stats(), s.cfg.Registry.Types()
+	stats, types := s.cfg.Registry.PublicStats(), s.cfg.Registry.Types()
 	return struct {
 		Alive     int             `json:"alive_agents"`
 		Total     int             `json:"total_agents"`
@@ -101,23 +102,33 @@ func (s *Server) registryMetadata(*exchange) (any, error) {
 // kind endpoint-unreachable, connection-timeout or invalid-url.
 type Notifier func(ctx context.Context, url string, body any) (status int, err error)
 
-// notifying bounds the calls that go out because somebody asked for them.
-const notifying = 16
+// notifying bounds the calls that go out because somebody asked for them, and
+// notifyingOne those to one agent: a slow one takes no place from the others.
+const (
+	notifying    = 16
+	notifyingOne = 4
+)
 
 // notify tells an agent's endpoint something.
 func (s *Server) notify(ctx context.Context, agent, endpoint, path string, told any) error {
 	if s.cfg.Notify == nil {
 		return arc.Refuse(arc.ProblemNotImplemented, "not_implemented", "This server calls no agents")
 	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return fmt.Errorf("reading the endpoint of agent %s: %w", agent, err)
+	}
+	if !s.outboundTo.take(agent) {
+		return tellingTooMuch()
+	}
+	defer s.outboundTo.give(agent)
 	select {
 	case s.outbound <- struct{}{}:
 		defer func() { <-s.outbound }()
 	default:
-		e := arc.Refuse(arc.ProblemRateLimit, "rate_limited", "Too many agents are being told something").With("retry_after", 1)
-		e.RetryAfter = time.Second
-		return e
+		return tellingTooMuch()
 	}
-	status, err := s.cfg.Notify(ctx, strings.TrimRight(endpoint, "/")+path, told)
+	status, err := s.cfg.Notify(ctx, u.JoinPath(path).String(), told)
 	if refusal, ok := errors.AsType[*arc.Error](err); ok {
 		return refusal.Clone().With("agent_id", agent)
 	}
@@ -126,6 +137,25 @@ func (s *Server) notify(ctx context.Context, agent, endpoint, path string, told 
 			With("agent_id", agent).With("status_code", status)
 	}
 	return err
+}
+
+// tellingTooMuch refuses one more call to an agent.
+func tellingTooMuch() *arc.Error {
+	e := arc.Refuse(arc.ProblemRateLimit, "rate_limited", "Too many agents are being told something").With("retry_after", 1)
+	e.RetryAfter = time.Second
+	return e
+}
+
+// withoutEndpoint keeps an agent's endpoint from those who need no token: the
+// public card does not show it either (contract section 7, W26).
+func withoutEndpoint(err error) error {
+	refusal, ok := errors.AsType[*arc.Error](err)
+	if !ok {
+		return err
+	}
+	refusal = refusal.Clone()
+	delete(refusal.Details, "endpoint")
+	return refusal
 }
 
 // connectAgent is POST /public/connect/{agent_id}: the agent's endpoint gets
@@ -140,7 +170,7 @@ func (s *Server) connectAgent(x *exchange) (any, error) {
 		return nil, err
 	}
 	if err := s.notify(x.r.Context(), x.agent(), endpoint, "/connection/request", told); err != nil {
-		return nil, err
+		return nil, withoutEndpoint(err)
 	}
 	return reply, nil
 }

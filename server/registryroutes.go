@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/registry"
 )
 
@@ -19,7 +20,7 @@ func (s *Server) registryRoutes() []route {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	return []route{
 		{"/auth/login", post, registry.Public, with(s, reg.Login)},
-		{"/auth/logout", post, registry.Member, func(x *exchange) (any, error) { return reg.Logout(x.r.Context(), x.caller) }},
+		{"/auth/logout", post, registry.Holder, func(x *exchange) (any, error) { return reg.Logout(x.r.Context(), x.caller) }},
 		{"/auth/session_status", get, registry.Admin, func(x *exchange) (any, error) { return reg.SessionStatus(x.caller) }},
 		{"/auth/agent/request_temp_token", post, registry.Public, with(s, reg.RequestTempToken)},
 		{"/auth/temp-token", post, registry.Public, with(s, reg.RequestTempToken)},
@@ -31,7 +32,7 @@ func (s *Server) registryRoutes() []route {
 		{"/auth/validate", post, registry.Public, s.validateBody},
 		{"/tokens/validate", get, registry.Public, s.validateHeader},
 		{"/tokens/validate", post, registry.Public, s.validateQuery},
-		{"/tokens/refresh", post, registry.Reader, func(x *exchange) (any, error) { return reg.Refresh(x.r.Context(), x.caller) }},
+		{"/tokens/refresh", post, registry.Holder, func(x *exchange) (any, error) { return reg.Refresh(x.r.Context(), x.caller) }},
 		{"/tokens/mint", post, registry.Admin, func(x *exchange) (any, error) {
 			p, err := read[arc.MintParams](s, x)
 			if err != nil {
@@ -158,11 +159,11 @@ func (s *Server) validateBody(x *exchange) (any, error) {
 // also has the members that the published server answers with (decision D5 of the
 // contract, section 8).
 func (s *Server) validateHeader(x *exchange) (any, error) {
-	err := s.identify(x)
+	token, err := auth.Bearer(x.r.Header)
 	if err != nil {
-		return nil, invalidVerdict(err)
+		return nil, invalidVerdict(tokenProblem(s.public(err, x.w.requestID), "", s.cfg.Now()))
 	}
-	v, err := s.cfg.Registry.Verdict(x.caller)
+	v, err := s.verdict(x, token)
 	return v, invalidVerdict(err)
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -74,6 +75,10 @@ type Config struct {
 	// call from, or is just "*". Empty: none.
 	CORSOrigins []string
 
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For tells who
+	// calls. Empty: none, and whoever connects is who calls.
+	TrustedProxies []netip.Prefix
+
 	// EventGap is the least time between two events of a stream. Default 0.
 	EventGap time.Duration
 	// KeepAlive is the longest silence on a stream or socket. Default 15 s.
@@ -124,6 +129,7 @@ type Server struct {
 	streams    slots
 	sockets    slots
 	outbound   chan struct{} // one slot taken per call to an agent's endpoint
+	outboundTo slots         // of them by agent
 	guard      *guard        // of what tokens hold open
 
 	agentPlaces, publicPlaces              *places
@@ -145,9 +151,10 @@ func New(cfg Config) *Server {
 	setDefaults(&cfg)
 	s := &Server{
 		cfg: cfg, service: cfg.Service, mux: cfg.Service.Mux(), log: cfg.Log,
-		streams:  slots{most: cfg.Limits.StreamsPerSubject},
-		sockets:  slots{most: cfg.Limits.StreamsPerSubject},
-		outbound: make(chan struct{}, notifying),
+		streams:    slots{most: cfg.Limits.StreamsPerSubject},
+		sockets:    slots{most: cfg.Limits.StreamsPerSubject},
+		outbound:   make(chan struct{}, notifying),
+		outboundTo: slots{most: notifyingOne},
 	}
 	s.guard = newGuard(min(socketCheck, cfg.KeepAlive), cfg.Now)
 	s.agentPlaces, s.publicPlaces = newPlaces(cfg.Limits), newPlaces(cfg.Limits)
@@ -160,7 +167,7 @@ func New(cfg Config) *Server {
 	s.socketCtx, s.closeSockets = context.WithCancel(context.Background())
 	if cfg.InsecureNoAuth {
 		s.anonymous = &auth.Principal{
-			Provider: "none", Issuer: "arcd:insecure", Subject: "anonymous", Scopes: s.mux.AllScopes(),
+			Provider: "none", Issuer: "arcd:insecure", Subject: "anonymous", ClientID: "anonymous", Scopes: s.mux.AllScopes(),
 		}
 	}
 	if !slices.Contains(cfg.CORSOrigins, "*") {

@@ -70,7 +70,7 @@ type textSocket struct {
 //	textSocket
 //	├─ places              429, 503
 //	├─ websocket.Accept    400, 403 (origin), 426
-//	├─ read                frames, on a goroutine of its own
+//	├─ read, keepAlive     frames and pings, each on a goroutine of its own
 //	└─ run → feed          on this goroutine
 func (s *Server) textSocket(w *response, r *http.Request, places *places, run func(context.Context, *textSocket) (websocket.StatusCode, string)) {
 	address := remote(r)
@@ -103,9 +103,33 @@ func (c *textSocket) serve(run func(context.Context, *textSocket) (websocket.Sta
 	defer reading.Wait()
 	defer cancel()
 	defer c.ws.CloseNow() // when run panics, too; else it is closed by then
+	pinging, stop := context.WithCancel(ctx)
+	defer stop()
 	reading.Go(func() { c.read(ctx) })
-	if status, reason := run(ctx, c); status != 0 {
+	reading.Go(func() { c.keepAlive(pinging) })
+	status, reason := run(ctx, c)
+	stop() // no ping may cut the goodbye
+	if status != 0 {
 		_ = c.ws.Close(status, reason) // fails only if the peer is gone already
+	}
+}
+
+// keepAlive looks whether the peer is still there, and cuts the connection if it
+// is not. The one who takes the frames must not wait for a pong: it is read behind
+// those that were sent before it, which wait to be taken.
+func (c *textSocket) keepAlive(ctx context.Context) {
+	ticker := time.NewTicker(c.server.cfg.KeepAlive)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if !c.ping(ctx) && ctx.Err() == nil {
+				_ = c.ws.CloseNow() // it fails only if that is done
+				return
+			}
+		}
 	}
 }
 
@@ -149,8 +173,7 @@ const statsEvery = 30 * time.Second
 // feed serves an open socket until it ends, or held does: then the token is no
 // longer good.
 func (c *textSocket) feed(held context.Context, f feed) (websocket.StatusCode, string) {
-	ping, stats, update := time.NewTicker(c.server.cfg.KeepAlive), time.NewTicker(statsEvery), time.NewTimer(0)
-	defer ping.Stop()
+	stats, update := time.NewTicker(statsEvery), time.NewTimer(0)
 	defer stats.Stop()
 	defer update.Stop()
 	var changed <-chan struct{} // nil while an update is due anyway
@@ -174,8 +197,6 @@ func (c *textSocket) feed(held context.Context, f feed) (websocket.StatusCode, s
 				frames, _ := f.stats.get()
 				alive = c.sendAll(held, frames)
 			}
-		case <-ping.C:
-			alive = c.ping(held)
 		case <-c.server.socketCtx.Done():
 			return websocket.StatusGoingAway, "the server is going down"
 		case <-held.Done():
@@ -213,9 +234,9 @@ func (c *textSocket) send(held context.Context, frame []byte) bool {
 	return c.ws.Write(ctx, websocket.MessageText, frame) == nil
 }
 
-// ping looks whether the peer is still there.
-func (c *textSocket) ping(held context.Context) bool {
-	ctx, cancel := c.server.writing(held)
+// ping tells whether the peer answers in time.
+func (c *textSocket) ping(ctx context.Context) bool {
+	ctx, cancel := c.server.writing(ctx)
 	defer cancel()
 	return c.ws.Ping(ctx) == nil
 }

@@ -22,6 +22,7 @@ type config struct {
 	Store        string        `koanf:"store" secret:"true" help:"where the state is: sqlite:FILE"`
 	HTTPStatus   string        `koanf:"http_status" help:"standard, or always_200 for clients that read error bodies only at 200"`
 	InsecureHTTP bool          `koanf:"insecure_http" help:"allow plain http on an address that is not loopback (a proxy in front does TLS)"`
+	Proxies      []string      `koanf:"trusted_proxies" help:"addresses of proxies whose X-Forwarded-For tells who calls, such as 10.0.0.2 or 10.0.0.0/28"`
 	CORSOrigins  []string      `koanf:"cors_origins" help:"web origins that browsers may call from; none: CORS is off"`
 	EventGap     time.Duration `koanf:"event_gap" help:"least time between two events of a stream"`
 	KeepAlive    time.Duration `koanf:"keep_alive" help:"longest silence of a stream before a keep-alive comment"`

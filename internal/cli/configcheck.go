@@ -91,6 +91,9 @@ func (c *checker) checkListen() {
 			c.problem("public_url", "%w", err)
 		}
 	}
+	if _, err := addresses(c.Proxies); err != nil {
+		c.problem("trusted_proxies", "%w", err)
+	}
 	// An origin is what a browser sends: scheme and host, nothing behind it
 	// (RFC 6454, section 6.2). One with a path would never match.
 	for _, origin := range c.CORSOrigins {

@@ -34,6 +34,9 @@ type loaded struct {
 	origins map[string]string
 	// devSecret is the secret of the client that --dev made; "" without --dev.
 	devSecret string
+	// known tells that the credentials of the ARCP pages are in the configuration on
+	// purpose: --dev put them there.
+	known bool
 }
 
 // set tells whether anybody set the key.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,7 @@ var (
 // devRegistry adds administrators and agent keys that everybody knows, and lets
 // agents be on this machine and down.
 func (l *loaded) devRegistry() {
+	l.known = true
 	for name, hash := range devAdmins {
 		if _, ok := l.Auth.Issuer.Clients[name]; !ok {
 			l.Auth.Issuer.Clients[name] = clientConfig{SecretHash: hash, Admin: true}
@@ -72,10 +74,21 @@ func (l *loaded) devRegistry() {
 	if !l.set("registry.endpoint_allow") {
 		r.EndpointAllow = []string{"127.0.0.0/8", "::1/128"}
 	}
-	if !l.set("cors_origins") { // of pages that are being written on this machine
-		for _, port := range []string{"3000", "8000", "8080"} {
-			l.CORSOrigins = append(l.CORSOrigins, "http://localhost:"+port, "http://127.0.0.1:"+port)
-		}
+}
+
+// devOrigins lets pages call that are being written on this machine. Our own port
+// counts too: a page of localhost is foreign to 127.0.0.1. The address that is
+// served on must be known.
+func (l *loaded) devOrigins() {
+	if l.set("cors_origins") {
+		return
+	}
+	ports := []string{"3000", "8000", "8080"}
+	if _, own, err := net.SplitHostPort(l.Listen); err == nil && !slices.Contains(ports, own) {
+		ports = append(ports, own)
+	}
+	for _, port := range ports {
+		l.CORSOrigins = append(l.CORSOrigins, "http://localhost:"+port, "http://127.0.0.1:"+port)
 	}
 }
 

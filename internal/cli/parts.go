@@ -69,9 +69,10 @@ func serverConfig(c *config, log zerolog.Logger) server.Config {
 	for _, p := range providerConfigs(c.Auth.Providers) {
 		issuers = append(issuers, p.Issuer)
 	}
+	proxies, _ := addresses(c.Proxies) // has been checked
 	return server.Config{
-		AuthServers: issuers,
-		PublicURL:   c.baseURL(), ServerID: c.ServerID, Version: version(),
+		AuthServers: issuers, TrustedProxies: proxies,
+		PublicURL: c.baseURL(), ServerID: c.ServerID, Version: version(),
 		Limits: server.Limits{
 			BodyBytes: c.Limits.BodyBytes, Depth: c.Limits.Depth, Batch: c.Limits.Batch,
 			StreamsPerSubject: c.Limits.StreamsPerSubject,

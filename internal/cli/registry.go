@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +115,25 @@ func notifier(calls *egress.Client) server.Notifier {
 	}
 }
 
+// checkKnown refuses credentials that everybody knows, unless --dev put them there.
+func (c *checker) checkKnown() {
+	if c.known {
+		return
+	}
+	for _, entry := range c.Registry.AgentKeys {
+		if _, key, bound := strings.Cut(entry, "="); slices.Contains(devAgentKeys, entry) || bound && slices.Contains(devAgentKeys, key) {
+			c.problem("registry.agent_keys", "%q is a key that everybody knows; it is for --dev", entry)
+		}
+	}
+	for name, client := range c.Auth.Issuer.Clients {
+		for _, hash := range devAdmins {
+			if client.SecretHash == hash {
+				c.problem("auth.issuer.clients."+name+".secret_hash", "is of a password that everybody knows; it is for --dev")
+			}
+		}
+	}
+}
+
 // checkRegistry checks the agent registry without opening it.
 func (c *checker) checkRegistry() {
 	r := &c.Registry
@@ -125,6 +145,7 @@ func (c *checker) checkRegistry() {
 	if _, err := auth.OpenAgentKeys(auth.AgentKeysConfig{Entries: r.AgentKeys}); err != nil {
 		c.problem("registry.agent_keys", "%w", err)
 	}
+	c.checkKnown()
 	for _, t := range r.AgentTypes {
 		if !registry.ValidType(t) {
 			c.problem("registry.agent_types", "%q is not 2 to 50 letters, digits, _ and -", t)

@@ -63,6 +63,33 @@ func TestDevHasTheCredentialsOfThePages(t *testing.T) {
 	}
 }
 
+// The JavaScript of the pages works from the usual ports of this machine, and from
+// the server's own by its other name.
+func TestDevTakesPagesOfThisMachine(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := serve(t, "--dev")
+	_, own, _ := strings.Cut(strings.TrimPrefix(s.url, "http://"), ":")
+	for origin, want := range map[string]int{
+		"http://localhost:3000": 204, "http://127.0.0.1:8080": 204, "http://localhost:" + own: 204, "http://elsewhere.test": 403,
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, s.url+"/auth/login", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", origin)
+		req.Header.Set("Access-Control-Request-Method", "POST")
+		req.Header.Set("Access-Control-Request-Headers", "content-type,x-client-fingerprint")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", origin, resp.StatusCode, want)
+		}
+	}
+}
+
 // Agent keys come from the file too, whose changes count while the server runs.
 func TestAgentKeyFile(t *testing.T) {
 	t.Chdir(t.TempDir())
@@ -94,6 +121,8 @@ func TestRegistryConfigIsChecked(t *testing.T) {
 		"problem_base: problems":        "registry.problem_base",
 		"scrape_token: short":           "registry.scrape_token",
 		"agent_keyz: [a]":               "agent_keys",
+		"agent_keys: [valid-agent-key]": "everybody knows",
+		"agent_keys: [x-1=agent-key]":   "everybody knows",
 	} {
 		if err := os.WriteFile("arcd.yaml", []byte("registry: {"+setting+"}\n"), 0o600); err != nil {
 			t.Fatal(err)

@@ -87,6 +87,9 @@ func (c *serveCommand) Run(ctx context.Context, io *console) error {
 	}
 	defer listener.Close()
 	settings.Listen = listener.Addr().String() // port 0 has become a number
+	if c.Dev {
+		settings.devOrigins()
+	}
 
 	app := &app{settings: settings, log: newLog(io.stderr, settings.Log)}
 	if err := app.assemble(ctx, c.InsecureNoAuth); err != nil {
@@ -188,7 +191,9 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	if a.providers != nil && a.issuer != nil {
 		cfg.RegistryValidator = a.providers.For(auth.IssuerName, registry.AudienceValidate, registry.AudienceRegister)
 	}
-	if !noAuth {
+	if noAuth { // there may be providers all the same: of the registry's own tokens
+		a.log.Warn().Str("event", "insecure").Msg("no authentication: every call is taken, with all scopes")
+	} else {
 		cfg.Validator = a.providers
 		cfg.Ready = func(context.Context) error { return a.providers.Ready() }
 	}
@@ -262,9 +267,6 @@ func (a *app) serve(ctx context.Context, listener net.Listener) error {
 		running.Go(func() { a.providers.Run(background) })
 	}
 
-	if a.providers == nil {
-		a.log.Warn().Str("event", "insecure").Msg("no authentication: every call is taken, with all scopes")
-	}
 	if a.settings.InsecureHTTP {
 		a.log.Warn().Str("event", "insecure").Msg("plain http: tokens can be read on the way")
 	}

@@ -249,6 +249,22 @@ func TestServeWithoutAuth(t *testing.T) {
 	if got := s.create("", "echo"); got.code() != 0 {
 		t.Errorf("task.create: %+v", got)
 	}
+	if !strings.Contains(s.log.String(), "no authentication") {
+		t.Errorf("the log does not warn: %s", s.log)
+	}
+}
+
+// TestServeWithoutAuthWithRegistry: the registry's tokens are judged, and calls
+// without one are taken; the log warns of it.
+func TestServeWithoutAuthWithRegistry(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := serve(t, "--insecure-no-auth", "-c", file(t, "arcd.yaml", "agents: {echo: {kind: demo}}\nauth: {issuer: {enabled: true}}"))
+	if got := s.create("", "echo"); got.code() != 0 {
+		t.Errorf("task.create: %+v", got)
+	}
+	if !strings.Contains(s.log.String(), "no authentication") {
+		t.Errorf("the log does not warn: %s", s.log)
+	}
 }
 
 // TestServeSignals: the first signal drains, and the process ends with 0.
