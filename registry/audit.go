@@ -189,10 +189,14 @@ func (r *Registry) flushAudit(ctx context.Context) error {
 	err := r.store.AppendAudit(ctx, group)
 	if err != nil {
 		l.mu.Lock()
-		if len(l.waiting)+len(group) <= 2*maxWaiting {
+		fits := len(l.waiting)+len(group) <= 2*maxWaiting
+		if fits {
 			l.waiting = append(group, l.waiting...)
 		}
 		l.mu.Unlock()
+		if !fits { // the operator's log has had a line for each
+			r.log.Error().Str("event", "audit_lost").Int("entries", len(group)).Send()
+		}
 	}
 	return err
 }

@@ -19,6 +19,8 @@ type hookedStore struct {
 
 	deleteAgent func() // before each DeleteAgent; nil: nothing
 	beat        func() // before each Beat; nil: nothing
+
+	appendAudit func() error // before each AppendAudit; nil: nothing
 }
 
 func (h *hookedStore) PutAgent(ctx context.Context, a store.Agent) (store.Agent, error) {

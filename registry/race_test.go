@@ -2,7 +2,9 @@ package registry_test
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +26,52 @@ func (h *hookedStore) Beat(ctx context.Context, beats []store.Beat) error {
 		h.beat()
 	}
 	return h.Registry.Beat(ctx, beats)
+}
+
+func (h *hookedStore) AppendAudit(ctx context.Context, entries []store.AuditEntry) error {
+	if h.appendAudit != nil {
+		if err := h.appendAudit(); err != nil {
+			return err
+		}
+	}
+	return h.Registry.AppendAudit(ctx, entries)
+}
+
+// While the disk is full, the audit log is tried again at leisure, and nothing of
+// it gets lost.
+func TestAuditWaitsForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries atomic.Int32
+		var room atomic.Bool
+		w := start(t, nil)
+		w.hooks = &hookedStore{appendAudit: func() error {
+			if tries.Add(1); !room.Load() {
+				return errors.New("disk full")
+			}
+			return nil
+		}}
+		w.restart()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.reg.Run(ctx) }()
+		w.login()
+		time.Sleep(10 * time.Second) // of the bubble
+		synctest.Wait()
+		if n := tries.Load(); n < 5 || n > 15 {
+			t.Errorf("tried %d times in ten seconds", n)
+		}
+		room.Store(true)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		page, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "login"})
+		if err != nil || len(page.Entries) != 1 {
+			t.Errorf("got %+v, %v", page, err)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A heartbeat that comes while a silent agent is removed is refused: it is not

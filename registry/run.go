@@ -40,8 +40,12 @@ func (r *Registry) lookEvery() time.Duration {
 	return min(max(r.cfg.HeartbeatTimeout/20, 100*time.Millisecond), time.Second)
 }
 
-// auditEvery lets audit entries gather before they are written.
-const auditEvery = 50 * time.Millisecond
+const (
+	// auditEvery lets audit entries gather before they are written.
+	auditEvery = 50 * time.Millisecond
+	// auditRetry is how long after a failure they are tried again.
+	auditRetry = time.Second
+)
 
 func (r *Registry) writeAudit(ctx context.Context) {
 	pause := time.NewTimer(0)
@@ -52,11 +56,13 @@ func (r *Registry) writeAudit(ctx context.Context) {
 			return
 		case <-r.audit.wake:
 		}
+		wait := auditEvery
 		if err := r.flushAudit(ctx); err != nil && ctx.Err() == nil {
 			r.log.Error().Str("event", "audit_unwritten").Err(err).Send()
 			r.audit.again()
+			wait = auditRetry
 		}
-		pause.Reset(auditEvery)
+		pause.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return

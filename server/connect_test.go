@@ -60,10 +60,12 @@ func TestConnectKeepsTheQueryOfTheEndpoint(t *testing.T) {
 
 // An agent that answers slowly keeps nobody from the others.
 func TestConnectToASlowAgentLeavesPlaces(t *testing.T) {
-	answer := make(chan struct{})
+	const calls, places = 20, 4
+	begun, answer := make(chan struct{}, calls), make(chan struct{})
 	m := startMembers(t, memberOptions{server: func(c *server.Config) {
 		c.Notify = func(_ context.Context, url string, _ any) (int, error) {
 			if strings.Contains(url, "/slow/") {
+				begun <- struct{}{}
 				<-answer
 			}
 			return http.StatusOK, nil
@@ -71,7 +73,6 @@ func TestConnectToASlowAgentLeavesPlaces(t *testing.T) {
 	}})
 	m.registerWith(1, map[string]any{"endpoint": "http://127.0.0.1:9/slow"})
 	m.register(2)
-	const calls, held = 20, 4
 	statuses := make(chan int, calls)
 	var asking sync.WaitGroup
 	for range calls {
@@ -79,17 +80,23 @@ func TestConnectToASlowAgentLeavesPlaces(t *testing.T) {
 			statuses <- m.do(ask{path: "/public/connect/agent-01", body: connectWish, header: asJSON}).status
 		})
 	}
-	for range calls - held {
-		if status := <-statuses; status != http.StatusTooManyRequests {
-			t.Errorf("one call too many: %d", status)
+	waiting := 0
+	for range calls { // each is refused or waits
+		select {
+		case <-begun:
+			waiting++
+		case status := <-statuses:
+			if status != http.StatusTooManyRequests {
+				t.Errorf("one call too many: %d", status)
+			}
 		}
 	}
-	if r := m.do(ask{path: "/public/connect/agent-02", body: connectWish, header: asJSON}); r.status != http.StatusOK {
-		t.Errorf("the other agent: %d %s", r.status, r.body)
+	if r := m.do(ask{path: "/public/connect/agent-02", body: connectWish, header: asJSON}); r.status != http.StatusOK || waiting != places {
+		t.Errorf("%d calls wait; the other agent: %d %s", waiting, r.status, r.body)
 	}
 	close(answer)
 	asking.Wait()
-	for range held {
+	for range waiting {
 		if status := <-statuses; status != http.StatusOK {
 			t.Errorf("a call that was made: %d", status)
 		}

@@ -11,11 +11,12 @@ import (
 
 const (
 	// socketCheck is the longest time between two looks at every token that holds
-	// something open.
-	socketCheck = time.Second
+	// something open: less than a second, for what nobody tells of, such as an agent
+	// key that is removed.
+	socketCheck = 900 * time.Millisecond
 	// guardTick is the longest time until a token that expires, or that nobody has
 	// looked at since its stream was opened, is looked at.
-	guardTick = 500 * time.Millisecond
+	guardTick = 300 * time.Millisecond
 	// guardPause gathers revocations that come together: one look serves them all.
 	guardPause = 50 * time.Millisecond
 	// guardPatience is the longest that one look at one token may take.
@@ -31,8 +32,8 @@ const (
 // for as long as tokens keep it waiting.
 //
 // A look is taken when revocations tells that a token was taken back, when a
-// token's time is over, and every few seconds in any case, for validators that
-// know of more than that.
+// token's time is over, and every second in any case, for validators that know of
+// more than that.
 type guard struct {
 	revocations func() <-chan struct{} // gives a channel that the next revocation closes; nil: nobody tells
 	every       time.Duration          // longest time between two looks at all
@@ -98,7 +99,8 @@ func (g *guard) close() {
 
 // run looks after what is open until there is nothing left.
 func (g *guard) run() {
-	ticker := time.NewTicker(min(guardTick, g.every))
+	tick := min(guardTick, g.every)
+	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	full := time.Now() // when all were looked at
 	revoked := g.nextRevocation()
@@ -114,7 +116,7 @@ func (g *guard) run() {
 			if g.idle() {
 				return
 			}
-			all = time.Since(full) >= g.every
+			all = time.Since(full) > g.every-tick/2 // ticks are not exact, and the next would be late
 		}
 		if all {
 			full = time.Now()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -209,4 +210,22 @@ func TestNoTokenWaitsForAnother(t *testing.T) {
 	if late := time.Since(at); late > 2*time.Second { // a look a second, and what it takes
 		t.Errorf("closed after %v", late)
 	}
+}
+
+// TestTokensAreLookedAtWithinASecond: what nobody tells of, such as an agent key
+// that is removed, ends what it holds open within a second too.
+func TestTokensAreLookedAtWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := make(chan time.Time, 1)
+		stop := server.Guard(func() { looks <- time.Now() })
+		defer stop()
+		last := time.Now()
+		for range 5 {
+			at := <-looks
+			if gap := at.Sub(last); gap >= time.Second {
+				t.Errorf("looked at after %v", gap)
+			}
+			last = at
+		}
+	})
 }

@@ -19,8 +19,11 @@ import (
 // calls agents' endpoints too; nil without a registry.
 func (a *app) openRegistry(ctx context.Context, metrics *server.Metrics) (*egress.Client, error) {
 	c := &a.settings.Registry
-	if !c.Enabled || a.issuer == nil {
+	if a.issuer == nil {
 		return nil, nil
+	}
+	if !c.Enabled {
+		return nil, a.keepRevocations(ctx)
 	}
 	keys, err := auth.OpenAgentKeys(auth.AgentKeysConfig{
 		Entries: c.AgentKeys, File: c.AgentKeyFile, Now: time.Now, Log: a.log,
@@ -45,7 +48,19 @@ func (a *app) openRegistry(ctx context.Context, metrics *server.Metrics) (*egres
 	if a.registry, err = registry.Open(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("opening the registry: %w", err)
 	}
+	a.revoked = a.registry.Revoked
 	return calls, nil
+}
+
+// keepRevocations keeps refusing what was revoked before the registry was turned
+// off. Its agents' and administrators' tokens are refused with it.
+func (a *app) keepRevocations(ctx context.Context) error {
+	off, err := registry.Open(ctx, registry.Config{Store: a.store, Issuer: a.issuer})
+	if err != nil {
+		return fmt.Errorf("reading what was revoked: %w", err)
+	}
+	a.revoked = off.Revoked
+	return nil
 }
 
 // settings hands the settings to package registry, where 0 means a default and a

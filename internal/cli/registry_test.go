@@ -1,9 +1,11 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -105,6 +107,45 @@ func TestAgentKeyFile(t *testing.T) {
 	}
 	if status, answer := s.post("/auth/temp-token", seedKey); status != http.StatusOK {
 		t.Errorf("with the key: %d %s", status, answer)
+	}
+}
+
+// What was revoked stays so when the registry is turned off (flaw W29).
+func TestW29RevocationsOutliveTheRegistry(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var added struct {
+		Secret string `json:"client_secret"`
+	}
+	if err := json.Unmarshal([]byte(run(t, nil, "client", "add", "ci", "--scope", "arc.agent.caller").stdout), &added); err != nil {
+		t.Fatal(err)
+	}
+	const settings = "public_url: http://arcd.test\nagents: {echo: {kind: demo}}\n" // the issuer stays the same
+	start := func(more string) *served {
+		s := serve(t, "-c", file(t, "arcd.yaml", settings+more))
+		s.url = "http://" + regexp.MustCompile(`"addr":"([^"]+)"`).FindStringSubmatch(s.log.String())[1]
+		return s
+	}
+	s := start("")
+	kept, revoked := s.tokenFor("ci", added.Secret), s.tokenFor("ci", added.Secret)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/oauth/revoke", strings.NewReader("token="+revoked))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth("ci", added.Secret)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	s.stop()
+	s = start("registry: {enabled: false}\n")
+	const discover = `{"arc":"1.0","id":1,"method":"rpc.discover","requestAgent":"me","targetAgent":"arcd","params":{}}`
+	if got := s.call(http.DefaultClient, kept, discover); got.status != http.StatusOK {
+		t.Errorf("the other token: %d %+v", got.status, got.Error)
+	}
+	if got := s.call(http.DefaultClient, revoked, discover); got.status != http.StatusUnauthorized {
+		t.Errorf("the revoked token: %d", got.status)
 	}
 }
 

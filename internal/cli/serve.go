@@ -145,7 +145,8 @@ type app struct {
 	settings  *loaded
 	log       zerolog.Logger
 	store     *sqlite.Engine
-	registry  *registry.Registry // nil: no agent registry
+	registry  *registry.Registry         // nil: no agent registry
+	revoked   func(*auth.Principal) bool // nil: nothing can be
 	service   *methods.Service
 	issuer    *auth.Issuer    // nil: no token service
 	providers *auth.Providers // nil: no authentication
@@ -235,10 +236,7 @@ func (a *app) openProviders() (err error) {
 	if leeway == 0 {
 		leeway = -1 // none; 0 would be the default
 	}
-	cfg := auth.Config{Providers: trusted, Leeway: leeway, CacheSize: c.CacheSize, Log: a.log}
-	if a.registry != nil {
-		cfg.Revoked = a.registry.Revoked
-	}
+	cfg := auth.Config{Providers: trusted, Leeway: leeway, CacheSize: c.CacheSize, Log: a.log, Revoked: a.revoked}
 	a.providers, err = auth.NewProviders(cfg)
 	if err != nil {
 		return fmt.Errorf("setting up auth.providers: %w", err)
