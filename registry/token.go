@@ -339,8 +339,8 @@ func (r *Registry) requestTemp(ctx context.Context, c *Caller, p arc.TempTokenPa
 		return auth.Minted{}, err
 	}
 	if r.temps.full(key.Hash) {
-		e := arc.Refuse(arc.ProblemRateLimit, "rate_limited", "The agent key has asked for too many tokens").With("retry_after", 60)
-		e.RetryAfter = time.Minute
+		e := arc.Refuse(arc.ProblemRateLimit, "rate_limited", "The agent key has %d tokens for registering already; they expire", maxTemps).With("retry_after", seconds(r.cfg.TempTTL))
+		e.RetryAfter = r.cfg.TempTTL
 		return auth.Minted{}, e
 	}
 	if key.Agent == "" {
