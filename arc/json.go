@@ -146,10 +146,12 @@ type AgentInfos []AgentInfo
 // AppendJSON appends the list as JSON, without reflection for agents that have a
 // Card.
 func (l AgentInfos) AppendJSON(b []byte) ([]byte, error) {
-	const rest = 512 // bytes of an agent besides its card, its metrics included
+	const rest, metrics = 160, 300 // bytes of an agent besides its card
 	size := 2
 	for i := range l {
-		size += len(l[i].Card) + rest
+		if size += len(l[i].Card) + rest; l[i].Metrics != nil {
+			size += metrics
+		}
 	}
 	b = append(slices.Grow(b, size), '[')
 	for i := range l {

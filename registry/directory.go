@@ -171,7 +171,7 @@ func (r *Registry) PublicList(f Filter) arc.AgentInfos {
 }
 
 func (r *Registry) list(f Filter, public bool) arc.AgentInfos {
-	now, list := r.now(), arc.AgentInfos{}
+	now, list := r.now(), make(arc.AgentInfos, 0, min(max(f.Limit, 0), 1024))
 	ids := r.agents.sorted()
 	at, found := slices.BinarySearch(ids, f.After)
 	if found {

@@ -109,7 +109,7 @@ var (
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // maxPooled is the largest buffer that is kept for the next answer.
-const maxPooled = 64 << 10
+const maxPooled = 256 << 10
 
 // putBuffer keeps a buffer for the next answer, unless it grew large.
 func putBuffer(p *[]byte) {
@@ -197,11 +197,14 @@ func (s *Server) refuseMethod(w *response, r *http.Request, allowed ...string) {
 
 // page sends a JSON page.
 func (s *Server) page(w *response, r *http.Request, status int, cache string, v any) {
-	b, err := rpc.AppendJSON(nil, v)
+	p := buffers.Get().(*[]byte)
+	defer putBuffer(p)
+	b, err := rpc.AppendJSON((*p)[:0], v)
 	if err != nil {
 		s.problem(w, r, s.public(err, w.requestID))
 		return
 	}
+	*p = b
 	h := w.Header()
 	h["Content-Type"] = mediaJSON
 	h["Cache-Control"] = []string{cache}
