@@ -42,7 +42,8 @@ type AgentKeysConfig struct {
 type AgentKey struct {
 	// Hash names the entry: hex SHA-256 of the agent id that it is for and the key,
 	// under a prefix of its own. The same key for another id is another entry. It
-	// stays on the server: a short key could be guessed from it.
+	// stays on the server but for the first digits of a plain key's, which the subject
+	// of its agent's tokens has: a short key could be guessed from them.
 	Hash string
 	// Agent is the only id that the key is good for. "": any.
 	Agent string
@@ -97,8 +98,9 @@ func (ks *AgentKeys) lists() []*agentKeyList {
 
 // Check tells whether the key is one that the agent id may register with, for
 // somebody who asks from the address remote. An id that has entries of its own
-// takes no plain key: those who have one must not come before it. The whole key is compared with all entries, in a time that depends on
-// their number alone, and with nothing else.
+// takes no plain key: those who have one must not come before it. The whole key is
+// compared with all entries, in a time that depends on their number alone, and with
+// nothing else.
 //
 // A refusal is an [*arc.Error] to be shown as it is: authentication-failed with
 // reason invalid_agent_key, the same for a key that is not there and for one of

@@ -59,7 +59,7 @@ func (c *Caller) role() string {
 // Access is what a route asks of its caller.
 type Access uint8
 
-// The kinds of access, each for more callers than the one before it.
+// The kinds of access.
 const (
 	// Admin is for sessions of administrators, with their fingerprint.
 	Admin Access = iota + 1
@@ -161,7 +161,9 @@ func own(c *Caller, id string) error {
 		return nil
 	}
 	e := denied(c, "admin").With("agent_id", c.Principal.Agent()).With("target_agent_id", id)
-	e.Message = "The token is for the agent '" + c.Principal.Agent() + "', not for '" + id + "'"
+	if e.Message = "The token names no agent, and so not '" + id + "'"; len(c.Principal.Agents) > 0 {
+		e.Message = "The token is for the agent '" + c.Principal.Agent() + "', not for '" + id + "'"
+	}
 	return e
 }
 

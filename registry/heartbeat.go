@@ -151,7 +151,7 @@ func (r *Registry) removeSilent(ctx context.Context, id string, now time.Time) {
 	if !silent {
 		return
 	}
-	if err := r.remove(ctx, a); err != nil {
+	if err := r.remove(context.WithoutCancel(ctx), a); err != nil { // as in unregister
 		d.mu.Lock()
 		d.byID[id], d.ids = a, nil
 		d.mu.Unlock()

@@ -18,6 +18,9 @@ func (h *hookedStore) DeleteAgent(ctx context.Context, id string, rev int64) err
 	if h.deleteAgent != nil {
 		h.deleteAgent()
 	}
+	if err := ctx.Err(); err != nil { // a store may do it all the same
+		return err
+	}
 	return h.Registry.DeleteAgent(ctx, id, rev)
 }
 
@@ -95,6 +98,30 @@ func TestNoHeartbeatIsTakenInVain(t *testing.T) {
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// The removal of a silent agent that is under way when the server stops is finished,
+// and logged.
+func TestRemovalIsFinishedAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, func(c *registry.Config) { c.RemoveAfter = 10 * time.Minute })
+		w.clock.at = time.Now() // of the bubble, in which time passes by itself
+		w.register("agent-1", "key-1")
+		ctx, stop := context.WithCancel(t.Context())
+		w.hooks = &hookedStore{deleteAgent: stop}
+		w.restart()
+		done := make(chan error, 1)
+		go func() { done <- w.reg.Run(ctx) }()
+		w.clock.pass(11 * time.Minute)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		w.restart()
+		page, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "unregistered"})
+		if err != nil || len(page.Entries) != 1 || w.reg.Count() != 0 {
+			t.Errorf("got %+v, %v, with %d agents", page, err, w.reg.Count())
 		}
 	})
 }

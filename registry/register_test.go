@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -314,14 +315,21 @@ func TestFloodsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantProblem(t, ask(), arc.ProblemRateLimit, "RATE_LIMITED")
+	err := ask()
+	wantProblem(t, err, arc.ProblemRateLimit, "RATE_LIMITED")
 	w.temp("agent-2", "key-2")
 	for range 5000 {
 		w.reg.Refused(nobody(), "GET /agents", arc.Refuse(arc.ProblemAuthentication, "auth_required", "x"))
 	}
-	page, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "refusals_dropped"})
-	if err != nil || len(page.Entries) != 1 {
-		t.Fatalf("got %+v, %v", page, err)
+	page, fault := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "refusals_dropped"})
+	if fault != nil || len(page.Entries) != 1 {
+		t.Fatalf("got %+v, %v", page, fault)
+	}
+	refused, _ := errors.AsType[*arc.Error](err)
+	w.clock.pass(refused.RetryAfter)
+	w.restart() // forgets what is over, as Run does every minute
+	if err := ask(); err != nil {
+		t.Errorf("after the %v that the refusal told to wait: %v", refused.RetryAfter, err)
 	}
 	if refused, err := w.reg.Audit(t.Context(), registry.AuditFilter{Event: "refused", Limit: 1000}); err != nil || refused.Next == "" {
 		t.Errorf("no refusals were kept: %v", err)

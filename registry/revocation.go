@@ -144,10 +144,10 @@ func (r *revocations) has(p *auth.Principal) bool {
 	if r.hasSubject(owner, p) {
 		return true
 	}
-	// An agent's subject may name its key too; who revokes the agent means it with
-	// any key.
-	cut := strings.LastIndexByte(owner, ':')
-	return strings.HasPrefix(p.Subject, agentSubject) && cut > 0 && r.hasSubject(owner[:cut], p)
+	// An agent's subject may name its key too, behind one more colon; who revokes the
+	// agent means it with any key.
+	keyed := strings.HasPrefix(p.Subject, agentSubject) && strings.Count(p.Subject, ":") > 1
+	return keyed && r.hasSubject(owner[:strings.LastIndexByte(owner, ':')], p)
 }
 
 // hasSubject tells whether the tokens of a subject were revoked after the principal's

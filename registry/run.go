@@ -15,7 +15,7 @@ func (r *Registry) Run(ctx context.Context) error {
 	defer look.Stop()
 	write := time.NewTicker(max(r.cfg.HeartbeatTimeout/6, time.Second))
 	defer write.Stop()
-	prune := time.NewTicker(time.Minute)
+	prune := time.NewTicker(pruneEvery)
 	defer prune.Stop()
 	for ctx.Err() == nil {
 		select {
@@ -45,6 +45,8 @@ const (
 	auditEvery = 50 * time.Millisecond
 	// auditRetry is how long after a failure they are tried again.
 	auditRetry = time.Second
+	// pruneEvery is how often what is over is forgotten.
+	pruneEvery = time.Minute
 )
 
 func (r *Registry) writeAudit(ctx context.Context) {

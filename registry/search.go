@@ -133,11 +133,28 @@ func (r *Registry) search(ctx context.Context, p arc.SearchParams, public bool) 
 	}
 	if least := int(math.Ceil(*p.MinSimilarity * float64(len(prefixes)))); len(all) < *p.TopK && least < len(prefixes) {
 		q.Least = least
-		if all, err = r.gather(ctx, &p, q); err != nil {
+		more, err := r.gather(ctx, &p, q)
+		if err != nil {
 			return nil, err
 		}
+		all = with(all, more)
 	}
 	return r.answer(all, &p, public), nil
+}
+
+// with adds those that are not there yet. What is there stays: among many agents
+// with fewer words the store may have left it out.
+func with(all, more []found) []found {
+	there := make(map[string]bool, len(all))
+	for _, f := range all {
+		there[f.info.AgentID] = true
+	}
+	for _, f := range more {
+		if !there[f.info.AgentID] {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // gather finds agents that pass. The store does not know who is alive and able,

@@ -1,6 +1,8 @@
 package registry_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,15 +66,11 @@ func TestSearch(t *testing.T) {
 		want []string
 	}{
 		"stem":       {arc.SearchParams{Query: "invoicing"}, []string{"ledger"}},
-		"half":       {arc.SearchParams{Query: "weather invoices"}, nil},
 		"type":       {arc.SearchParams{Query: "storm", AgentType: "finance", MinSimilarity: &all}, []string{"ledger"}},
 		"capability": {arc.SearchParams{Query: "storm", Capabilities: []string{"forecast", "maps"}, TopK: &most}, []string{"weather"}},
 		"nothing":    {arc.SearchParams{Query: "zebra"}, []string{}},
 		"syntax":     {arc.SearchParams{Query: `"zebra" OR * NEAR(a b) -x`}, []string{}},
 	} {
-		if c.want == nil {
-			continue
-		}
 		if diff := cmp.Diff(c.want, find(c.p, false)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
@@ -87,6 +85,42 @@ func TestSearch(t *testing.T) {
 	}
 	_, err := w.reg.Search(t.Context(), arc.SearchParams{Query: "x"}, false)
 	wantProblem(t, err, arc.ProblemValidation, "VALIDATION_FAILED")
+}
+
+// Who has all words is found, and first, even if more agents than are looked at have
+// one of them in a weightier place.
+func TestSearchKeepsWhoHasAllWords(t *testing.T) {
+	w := start(t, nil)
+	const many = 300
+	for i := range many {
+		w.keys = append(w.keys, fmt.Sprintf("agent-%03d=secret-%03d", i, i))
+	}
+	w.restart()
+	for i := range many {
+		p := form(fmt.Sprintf("agent-%03d", i))
+		switch {
+		case i == many-1:
+			p.Name, p.Metadata = "Other", map[string]any{"words": "alpha beta " + strings.Repeat("and so on ", 20)}
+		case i%3 == 0:
+			p.Name, p.Metadata = "Other", map[string]any{"words": "beta"}
+		default:
+			p.Name = "Alpha"
+		}
+		if _, err := w.reg.Register(t.Context(), w.caller(w.temp(p.AgentID, fmt.Sprintf("secret-%03d", i))), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hits, err := w.reg.Search(t.Context(), arc.SearchParams{Query: "alpha beta"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for _, hit := range hits {
+		ids[hit.ID] = true
+	}
+	if len(hits) != 10 || len(ids) != 10 || hits[0].ID != "agent-299" || hits[0].Similarity != 1 || hits[1].Similarity != 0.5 {
+		t.Errorf("got %+v", hits)
+	}
 }
 
 // Anybody sees a card, and no endpoint, owner or metadata (flaw W26).

@@ -261,11 +261,21 @@ func (t *temps) add(id string, token tempToken) {
 	t.byKey[token.keyHash]++
 }
 
-// full tells whether an agent key can have no more tokens for now.
-func (t *temps) full(keyHash string) bool {
+// wait gives the time, in whole seconds, until an agent key can have one more
+// token: until the first that it has is forgotten. Zero: now.
+func (t *temps) wait(keyHash string, now time.Time) time.Duration {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.byKey[keyHash] >= maxTemps
+	if t.byKey[keyHash] < maxTemps {
+		return 0
+	}
+	first := now.Add(longestLife)
+	for _, token := range t.byID {
+		if token.keyHash == keyHash && token.expires.Before(first) {
+			first = token.expires
+		}
+	}
+	return max(first.Sub(now), 0).Truncate(time.Second) + pruneEvery
 }
 
 func (t *temps) forget(now time.Time) {
@@ -338,9 +348,10 @@ func (r *Registry) requestTemp(ctx context.Context, c *Caller, p arc.TempTokenPa
 	if err != nil {
 		return auth.Minted{}, err
 	}
-	if r.temps.full(key.Hash) {
-		e := arc.Refuse(arc.ProblemRateLimit, "rate_limited", "The agent key has %d tokens for registering already; they expire", maxTemps).With("retry_after", seconds(r.cfg.TempTTL))
-		e.RetryAfter = r.cfg.TempTTL
+	if wait := r.temps.wait(key.Hash, r.now()); wait > 0 {
+		e := arc.Refuse(arc.ProblemRateLimit, "rate_limited", "The agent key has %d tokens for registering already; they expire", maxTemps).
+			With("retry_after", seconds(wait))
+		e.RetryAfter = wait
 		return auth.Minted{}, e
 	}
 	if key.Agent == "" {

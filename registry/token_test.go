@@ -258,6 +258,24 @@ func TestW15RevokedAtOnceAndForGood(t *testing.T) {
 	wantProblem(t, err, arc.ProblemInput, "INVALID_INPUT")
 }
 
+// Who revokes an agent by its subject means it with any key; who revokes a client
+// that happens to be called agent means no agent.
+func TestW15SubjectsOfAgents(t *testing.T) {
+	w := start(t, nil)
+	bound, plain, root := w.register("bound", "key-b"), w.register("agent-1", "key-1"), w.login()
+	for _, c := range []struct {
+		subject      string
+		bound, plain bool
+	}{{"agent", false, false}, {"agent:agent-1", false, true}, {"agent:bound", true, true}} {
+		if _, err := w.reg.Revoke(t.Context(), root, arc.RevokeParams{Subject: c.subject}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if b, p := w.reg.Revoked(bound.Principal), w.reg.Revoked(plain.Principal); b != c.bound || p != c.plain {
+			t.Errorf("%s: the bound one %v, the plain one %v", c.subject, b, p)
+		}
+	}
+}
+
 func TestMintRefusesWhatIsNotAnAccessToken(t *testing.T) {
 	w := start(t, nil)
 	root := w.login()

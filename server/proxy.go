@@ -20,7 +20,7 @@ func (s *Server) fromProxy(r *http.Request) string {
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		next, err := netip.ParseAddr(strings.TrimSpace(hop))
+		next, err := hopAddress(hop)
 		if err != nil { // from here on anything may stand there
 			break
 		}
@@ -29,6 +29,15 @@ func (s *Server) fromProxy(r *http.Request) string {
 		}
 	}
 	return net.JoinHostPort(at.Unmap().String(), "0")
+}
+
+// hopAddress reads one entry of X-Forwarded-For. Some proxies write the port too.
+func hopAddress(hop string) (netip.Addr, error) {
+	hop = strings.TrimSpace(hop)
+	if withPort, err := netip.ParseAddrPort(hop); err == nil {
+		return withPort.Addr(), nil
+	}
+	return netip.ParseAddr(strings.Trim(hop, "[]"))
 }
 
 func (s *Server) trusted(a netip.Addr) bool {

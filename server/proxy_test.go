@@ -34,6 +34,8 @@ func TestW11TrustedProxies(t *testing.T) {
 		"the guesser, hidden":     {behind, "203.0.113.1, 198.51.100.7", http.StatusTooManyRequests},
 		"the guesser, two hops":   {behind, "198.51.100.7, 192.0.2.9", http.StatusTooManyRequests},
 		"junk before the guesser": {behind, "junk, 198.51.100.7", http.StatusTooManyRequests},
+		"the guesser, port":       {behind, "198.51.100.7:4711", http.StatusTooManyRequests},
+		"somebody else, IPv6":     {behind, "[2001:db8::9]:4711", http.StatusOK},
 		"somebody else":           {behind, "198.51.100.8", http.StatusOK},
 		"somebody else, mapped":   {behind, "::ffff:198.51.100.9", http.StatusOK},
 		"no proxy is trusted":     {direct, "198.51.100.8", http.StatusTooManyRequests},
@@ -42,7 +44,9 @@ func TestW11TrustedProxies(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
-	if log := behind.log.String(); !strings.Contains(log, `"remote":"198.51.100.8"`) {
-		t.Error("the log does not tell the client's address")
+	for _, client := range []string{"198.51.100.8", "2001:db8::9"} {
+		if log := behind.log.String(); !strings.Contains(log, `"remote":"`+client+`"`) {
+			t.Errorf("the log does not tell the client's address %s", client)
+		}
 	}
 }

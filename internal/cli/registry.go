@@ -53,7 +53,8 @@ func (a *app) openRegistry(ctx context.Context, metrics *server.Metrics) (*egres
 }
 
 // keepRevocations keeps refusing what was revoked before the registry was turned
-// off. Its agents' and administrators' tokens are refused with it.
+// off. Its agents' tokens are refused with it, since no agent key counts; those of
+// administrators open nothing on /arc.
 func (a *app) keepRevocations(ctx context.Context) error {
 	off, err := registry.Open(ctx, registry.Config{Store: a.store, Issuer: a.issuer})
 	if err != nil {
