@@ -42,8 +42,7 @@ type AgentKeysConfig struct {
 type AgentKey struct {
 	// Hash names the entry: hex SHA-256 of the agent id that it is for and the key,
 	// under a prefix of its own. The same key for another id is another entry. It
-	// stays on the server but for the first digits of a plain key's, which the subject
-	// of its agent's tokens has: a short key could be guessed from them.
+	// stays on the server.
 	Hash string
 	// Agent is the only id that the key is good for. "": any.
 	Agent string

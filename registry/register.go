@@ -3,8 +3,10 @@ package registry
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -247,13 +249,32 @@ func (r *Registry) agentScopes() []string {
 // the operator gave the id is that agent. With a plain key the id belongs to the
 // key's holder only as long as it is registered, so the key is part of the subject:
 // the next holder of the id must not own what this one made.
+//
+// The key's part is a digest under a secret of this registry: a subject is seen by
+// many, and must be of no use for guessing the key.
 func (r *Registry) agentSubject(a *agent) string {
-	const shown = 12 // of 64 hex digits
 	subject := agentSubject + a.Registration.AgentID
-	if !r.cfg.Keys.Bound(a.KeyHash) {
-		subject += ":" + a.KeyHash[:min(shown, len(a.KeyHash))]
+	if r.cfg.Keys.Bound(a.KeyHash) {
+		return subject
 	}
-	return subject
+	mac := hmac.New(sha256.New, r.secret)
+	mac.Write([]byte(a.KeyHash))
+	return subject + ":" + hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
+// loadSecret reads the secret of this registry's subjects, which the first start
+// makes.
+func (r *Registry) loadSecret(ctx context.Context, now time.Time) error {
+	fresh := make([]byte, 32)
+	rand.Read(fresh) // never fails, see crypto/rand
+	there, err := r.store.Mark(ctx, store.Mark{Kind: markSecret, Value: "subjects", Body: fresh}, now)
+	if err != nil {
+		return err
+	}
+	if r.secret = fresh; there != nil {
+		r.secret = there.Body
+	}
+	return nil
 }
 
 // agentGrant is the token of a registered agent: it speaks as that agent alone.

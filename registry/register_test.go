@@ -418,3 +418,27 @@ func TestNextHolderOfAnIDIsSomebodyElse(t *testing.T) {
 	_, err := w.reg.RequestTempToken(t.Context(), nobody(), arc.TempTokenParams{AgentID: "bound", AgentType: "testing", AgentKey: "key-3"})
 	wantProblem(t, err, arc.ProblemAuthentication, "INVALID_AGENT_KEY")
 }
+
+// A subject tells nothing by which a key could be guessed: another registry with
+// the same key has another one; this one keeps its own.
+func TestSubjectsDoNotTellTheKey(t *testing.T) {
+	w, other := start(t, nil), start(t, nil)
+	first := w.register("agent-1", "key-1").Principal.Subject
+	if first == other.register("agent-1", "key-1").Principal.Subject {
+		t.Errorf("both are %s", first)
+	}
+	w.restart()
+	got, err := w.reg.Register(t.Context(), w.caller(w.temp("agent-2", "key-2")), form("agent-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.reg.Unregister(t.Context(), w.login(), "agent-1"); err != nil {
+		t.Fatal(err)
+	}
+	if again := w.register("agent-1", "key-1").Principal.Subject; again != first {
+		t.Errorf("%s is %s after a restart", first, again)
+	}
+	if s := w.caller(got.AccessToken).Principal.Subject; s == first {
+		t.Errorf("two agents are %s", s)
+	}
+}

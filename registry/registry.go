@@ -107,6 +107,8 @@ type Registry struct {
 	log   zerolog.Logger
 	types map[string]bool // in lower case; empty: any
 
+	secret []byte // of agents' subjects
+
 	agents   directory
 	revoked  revocations
 	sessions sessions
@@ -136,6 +138,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 		"agents":      r.loadAgents,
 		"sessions":    r.loadSessions,
 		"temp tokens": r.loadTemps,
+		"the secret":  r.loadSecret,
 	} {
 		if err := load(ctx, now); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", what, err)

@@ -125,13 +125,14 @@ func (r *Registry) search(ctx context.Context, p arc.SearchParams, public bool) 
 		return []arc.SearchHit{}, nil
 	}
 	// First those with all words, so that none of them is cut off behind others that
-	// have one word in a weightier place; then those with as many as are needed.
+	// have one word in a weightier place; then those with as many as are needed. Weighted,
+	// one of the latter may still be the better.
 	q := store.Search{Prefixes: prefixes, Least: len(prefixes), Type: p.AgentType}
 	all, err := r.gather(ctx, &p, q)
 	if err != nil {
 		return nil, err
 	}
-	if least := int(math.Ceil(*p.MinSimilarity * float64(len(prefixes)))); len(all) < *p.TopK && least < len(prefixes) {
+	if least := int(math.Ceil(*p.MinSimilarity * float64(len(prefixes)))); (len(all) < *p.TopK || p.Weighted) && least < len(prefixes) {
 		q.Least = least
 		more, err := r.gather(ctx, &p, q)
 		if err != nil {

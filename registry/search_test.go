@@ -23,24 +23,18 @@ func TestSearch(t *testing.T) {
 			p.Name, p.ContextBrief, p.Capabilities = "Ledger", "Processes invoices, reports storms of payments", []string{"accounting"}
 			p.AgentType = "finance"
 		},
-		"silent": func(p *arc.Registration) { p.Name, p.ContextBrief = "Silent Weather", "Forecasts storms and rain too" },
+		"rain": func(p *arc.Registration) { p.Name, p.ContextBrief = "Rain", "Forecasts storms and rain too" },
 	} {
-		key := map[string]string{"weather": "key-1", "ledger": "key-2", "silent": "key-3"}[id]
+		key := map[string]string{"weather": "key-1", "ledger": "key-2", "rain": "key-3"}[id]
 		p := form(id)
 		change(&p)
 		temp, err := w.reg.RequestTempToken(t.Context(), nobody(), arc.TempTokenParams{AgentID: id, AgentType: p.AgentType, AgentKey: key})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := w.reg.Register(t.Context(), w.caller(temp.TempToken), p)
-		if err != nil {
+		if _, err := w.reg.Register(t.Context(), w.caller(temp.TempToken), p); err != nil {
 			t.Fatal(err)
 		}
-		if id == "silent" {
-			continue
-		}
-		w.clock.pass(20 * time.Second)
-		_ = got
 	}
 	all, most := 0.0, 100
 	find := func(p arc.SearchParams, public bool) []string {

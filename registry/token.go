@@ -181,6 +181,7 @@ const (
 	markPin     = "pin"     // an agent key belongs to an agent
 	markTemp    = "temp"    // a temp or validated token, and its agent key
 	markSession = "session" // an administrator is logged in
+	markSecret  = "secret"  // something random that this registry keeps
 )
 
 // Mint is POST /tokens/mint: an administrator makes a token for somebody. It

@@ -102,6 +102,9 @@ func addresses(texts []string) ([]netip.Prefix, error) {
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // an IPv4 prefix in other clothes
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
 		all = append(all, p.Masked())
 	}
 	return all, nil
