@@ -34,9 +34,9 @@ type loaded struct {
 	origins map[string]string
 	// devSecret is the secret of the client that --dev made; "" without --dev.
 	devSecret string
-	// known tells that the credentials of the ARCP pages are in the configuration on
-	// purpose: --dev put them there.
-	known bool
+	// forDev tells that --dev was given: credentials that everybody knows are there on
+	// purpose then.
+	forDev bool
 }
 
 // set tells whether anybody set the key.

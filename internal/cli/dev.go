@@ -20,6 +20,7 @@ const devClient = "dev"
 // dev adds to the configuration what makes trying out pleasant: every demo
 // agent that is not configured otherwise, and the token service with a client.
 func (l *loaded) dev() {
+	l.forDev = true
 	if l.Agents == nil {
 		l.Agents = map[string]agentConfig{}
 	}
@@ -56,7 +57,6 @@ var (
 // devRegistry adds administrators and agent keys that everybody knows, and lets
 // agents be on this machine and down.
 func (l *loaded) devRegistry() {
-	l.known = true
 	for name, hash := range devAdmins {
 		if _, ok := l.Auth.Issuer.Clients[name]; !ok {
 			l.Auth.Issuer.Clients[name] = clientConfig{SecretHash: hash, Admin: true}

@@ -182,7 +182,7 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 		return err
 	}
 	cfg := serverConfig(c, a.log)
-	if a.settings.devSecret != "" {
+	if a.settings.forDev {
 		cfg.Environment = "development"
 	}
 	cfg.Service, cfg.Issuer, cfg.Registry, cfg.Metrics, cfg.InsecureNoAuth = a.service, a.issuer, a.registry, metrics, noAuth
