@@ -54,15 +54,21 @@ func (f *form) requirements(q arc.Requirements) arc.Requirements {
 	return out
 }
 
+// list takes a list of at most so many items.
+func (f *form) list(field string, value any, most int) ([]any, bool) {
+	list, ok := value.([]any)
+	if !ok {
+		f.bad(field, nil, "must be a list")
+		return nil, false
+	}
+	return list, f.count(field, len(list), 0, most)
+}
+
 // texts takes a list of texts.
 func texts(most, size int) func(*form, string, any) any {
 	return func(f *form, field string, value any) any {
-		list, ok := value.([]any)
+		list, ok := f.list(field, value, most)
 		if !ok {
-			f.bad(field, nil, "must be a list")
-			return nil
-		}
-		if !f.count(field, len(list), 0, most) {
 			return nil
 		}
 		out := make([]any, len(list))
@@ -111,12 +117,8 @@ func truth(f *form, field string, value any) any {
 
 // ports takes a list of ports and ranges of ports. Numbers become texts.
 func ports(f *form, field string, value any) any {
-	list, ok := value.([]any)
+	list, ok := f.list(field, value, 20)
 	if !ok {
-		f.bad(field, nil, "must be a list")
-		return nil
-	}
-	if !f.count(field, len(list), 0, 20) {
 		return nil
 	}
 	out := make([]any, len(list))
@@ -163,12 +165,8 @@ func configuration(f *form, field string, value any) any {
 // fields takes a list of configuration fields.
 func fields(most int, optional bool) func(*form, string, any) any {
 	return func(f *form, field string, value any) any {
-		list, ok := value.([]any)
+		list, ok := f.list(field, value, most)
 		if !ok {
-			f.bad(field, nil, "must be a list")
-			return nil
-		}
-		if !f.count(field, len(list), 0, most) {
 			return nil
 		}
 		out := make([]any, len(list))

@@ -15,23 +15,19 @@ import (
 // agentStats is GET /agents/stats, with the members that the published client
 // reads (contract section 1.3).
 func (s *Server) agentStats(*exchange) (any, error) {
+	type counts struct {
+		arc.RegistryStats `json:",inline"`
+		Embeddings        bool `json:"embeddings_available"`
+		Redis             bool `json:"redis_connected"`
+		AI                bool `json:"ai_client_available"`
+	}
 	stats := s.cfg.Registry.Stats()
 	return struct {
-		Registry struct {
-			arc.RegistryStats `json:",inline"`
-			Embeddings        bool `json:"embeddings_available"`
-			Redis             bool `json:"redis_connected"`
-			AI                bool `json:"ai_client_available"`
-		} `json:"registry_statistics"`
+		Registry    counts          `json:"registry_statistics"`
 		Features    map[string]bool `json:"features"`
 		Performance map[string]int  `json:"performance"`
 	}{
-		Registry: struct {
-			arc.RegistryStats `json:",inline"`
-			Embeddings        bool `json:"embeddings_available"`
-			Redis             bool `json:"redis_connected"`
-			AI                bool `json:"ai_client_available"`
-		}{RegistryStats: stats},
+		Registry: counts{RegistryStats: stats},
 		Features: map[string]bool{
 			"full_text_search": true, "vector_search": false, "websockets": true, "persistent_storage": true,
 		},
