@@ -6,6 +6,8 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -42,6 +44,13 @@ type Principal struct {
 // Owner is the key under which what this principal creates is kept: issuer and
 // subject.
 func (p *Principal) Owner() string { return p.Issuer + "\n" + p.Subject }
+
+// TokenIDHash stands for a token's id (claim jti) in logs and the audit log: it can
+// be compared, not used.
+func TokenIDHash(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:8])
+}
 
 // Agent is the agent id that the principal speaks as unless it says otherwise:
 // the first of its agents, else its client id, else its subject.

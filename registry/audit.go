@@ -2,8 +2,6 @@ package registry
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -148,12 +146,6 @@ func (r *Registry) Record(c *Caller, event, actor, refusal string, detail map[st
 
 // cut bounds what callers say of themselves.
 func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 256)], "") }
-
-// hashed stands for the id of a token: it can be compared, not used.
-func hashed(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:8])
-}
 
 func (l *auditLog) add(e store.AuditEntry) {
 	l.mu.Lock()

@@ -120,7 +120,7 @@ func (r *Registry) ValidateCompliance(ctx context.Context, c *Caller, p arc.Comp
 		return nil, err
 	}
 	r.record(c, entry{Event: "token_issued", Agent: c.agent(), AuthType: "agent", Detail: map[string]any{
-		"kind": kindValidated, "jti_hash": hashed(minted.ID), "validation_id": outcome.ValidationID,
+		"kind": kindValidated, "jti_hash": auth.TokenIDHash(minted.ID), "validation_id": outcome.ValidationID,
 	}})
 	lives := seconds(minted.Expires.Sub(minted.Issued))
 	outcome.ValidatedToken, outcome.ExpiresIn = &minted.Token, &lives

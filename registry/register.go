@@ -43,7 +43,7 @@ func (r *Registry) Register(ctx context.Context, c *Caller, p arc.Registration) 
 		return nil, err
 	}
 	r.record(c, entry{Event: "registered", Agent: p.AgentID, Type: p.AgentType, AuthType: "agent",
-		Detail: map[string]any{"replayed": c.Replayed, "jti_hash": hashed(minted.ID), "scopes": r.agentScopes()}})
+		Detail: map[string]any{"replayed": c.Replayed, "jti_hash": auth.TokenIDHash(minted.ID), "scopes": r.agentScopes()}})
 	return &arc.Registered{
 		Status: "success", Message: "Agent '" + p.AgentID + "' registered", AgentID: a.Registration.AgentID,
 		AccessToken: minted.Token, TokenType: "bearer", ExpiresIn: seconds(minted.Expires.Sub(minted.Issued)),

@@ -190,13 +190,13 @@ func (r *Registry) Revoke(ctx context.Context, c *Caller, p arc.RevokeParams, to
 		})
 	case p.TokenID != "":
 		done = "The token of that id is revoked, if there is one"
-		line.Detail["jti_hash"] = hashed(p.TokenID)
+		line.Detail["jti_hash"] = auth.TokenIDHash(p.TokenID)
 		err = r.revoke(ctx, store.Revocation{
 			Kind: byTokenID, Value: issuer + "\n" + p.TokenID, Expires: now.Add(longestLife + validatorLeeway),
 		})
 	case token != nil:
 		done = "The token of '" + token.Subject + "' is revoked"
-		line.Detail["jti_hash"] = hashed(token.TokenID)
+		line.Detail["jti_hash"] = auth.TokenIDHash(token.TokenID)
 		err = r.RevokeToken(ctx, token)
 	}
 	if err != nil {

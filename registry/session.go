@@ -85,7 +85,7 @@ func (r *Registry) Login(ctx context.Context, c *Caller, p arc.LoginParams) (*ar
 		return nil, err
 	}
 	r.record(c, entry{Event: "login", Actor: adminSubject + p.Username, AuthType: "admin",
-		Detail: map[string]any{"jti_hash": hashed(minted.ID)}})
+		Detail: map[string]any{"jti_hash": auth.TokenIDHash(minted.ID)}})
 	return granted(minted, adminAgent+p.Username), nil
 }
 
@@ -270,7 +270,7 @@ func (r *Registry) Logout(ctx context.Context, c *Caller) (*arc.Status, error) {
 	if err := r.RevokeToken(ctx, c.Principal); err != nil {
 		return nil, err
 	}
-	r.record(c, entry{Event: "logout", Agent: c.agent(), Detail: map[string]any{"jti_hash": hashed(c.Principal.TokenID)}})
+	r.record(c, entry{Event: "logout", Agent: c.agent(), Detail: map[string]any{"jti_hash": auth.TokenIDHash(c.Principal.TokenID)}})
 	return &arc.Status{Status: "success", Message: "Logged out"}, nil
 }
 

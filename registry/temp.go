@@ -110,7 +110,7 @@ func (r *Registry) RequestTempToken(ctx context.Context, c *Caller, p arc.TempTo
 		return nil, err
 	}
 	r.record(c, entry{Event: "token_issued", Actor: tempSubject + p.AgentID, Agent: p.AgentID, AuthType: "agent",
-		Detail: map[string]any{"kind": kindTemp, "jti_hash": hashed(minted.ID)}})
+		Detail: map[string]any{"kind": kindTemp, "jti_hash": auth.TokenIDHash(minted.ID)}})
 	return &arc.TempToken{
 		TempToken: minted.Token, AccessToken: minted.Token, TokenType: "bearer",
 		ExpiresIn: seconds(minted.Expires.Sub(minted.Issued)),

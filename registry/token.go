@@ -96,7 +96,7 @@ func (r *Registry) Refresh(ctx context.Context, c *Caller) (*arc.TokenGrant, err
 		return nil, err
 	}
 	r.record(c, entry{Event: "token_refreshed", Agent: c.agent(), AuthType: "token",
-		Detail: map[string]any{"jti_hash": hashed(minted.ID), "old_jti_hash": hashed(c.Principal.TokenID)}})
+		Detail: map[string]any{"jti_hash": auth.TokenIDHash(minted.ID), "old_jti_hash": auth.TokenIDHash(c.Principal.TokenID)}})
 	return granted(minted, c.agent()), nil
 }
 
@@ -215,7 +215,7 @@ func (r *Registry) Mint(c *Caller, p arc.MintParams) (*arc.TokenGrant, error) {
 		return nil, err
 	}
 	r.record(c, entry{Event: "token_issued", Agent: p.AgentID, AuthType: "admin",
-		Detail: map[string]any{"kind": kindAccess, "subject": g.subject, "scopes": g.scopes, "jti_hash": hashed(minted.ID)}})
+		Detail: map[string]any{"kind": kindAccess, "subject": g.subject, "scopes": g.scopes, "jti_hash": auth.TokenIDHash(minted.ID)}})
 	return granted(minted, p.AgentID), nil
 }
 

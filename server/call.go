@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -11,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/rpc"
 )
 
@@ -60,8 +59,7 @@ func (s *Server) judged(line *zerolog.Event, c *rpc.Call, failure *arc.Error) *z
 	line.Str("event", "access").Str("request_id", c.RequestID).
 		Str("provider", p.Provider).Str("sub", p.Subject).Str("client_id", p.ClientID)
 	if p.TokenID != "" {
-		sum := sha256.Sum256([]byte(p.TokenID))
-		line.Str("jti_hash", hex.EncodeToString(sum[:8]))
+		line.Str("jti_hash", auth.TokenIDHash(p.TokenID))
 	}
 	line.Str("kid", p.KeyID).Str("alg", p.Alg)
 	return verdict(line, &c.Request, failure)

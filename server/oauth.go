@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"math"
@@ -126,8 +124,8 @@ func (s *Server) handleToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.oauthLog(w, r, zerolog.InfoLevel, "token_issued", params).Str("grant_type", grantType).Str("scope", grant.Scope).
-		Strs("aud", grant.Audience).Str("jti_hash", hashed(grant.TokenID)).Int("expires_in", grant.ExpiresIn).Send()
-	s.oauthAudit(w, r, "token_issued", params, "", map[string]any{"scope": grant.Scope, "jti_hash": hashed(grant.TokenID)})
+		Strs("aud", grant.Audience).Str("jti_hash", auth.TokenIDHash(grant.TokenID)).Int("expires_in", grant.ExpiresIn).Send()
+	s.oauthAudit(w, r, "token_issued", params, "", map[string]any{"scope": grant.Scope, "jti_hash": auth.TokenIDHash(grant.TokenID)})
 	writeOAuth(w, http.StatusOK, grant)
 }
 
@@ -168,8 +166,8 @@ func (s *Server) handleRevoke(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	s.oauthLog(w, r, zerolog.InfoLevel, "token_revoked", params).Bool("known", true).Str("jti_hash", hashed(token.TokenID)).Send()
-	s.oauthAudit(w, r, "token_revoked", params, "", map[string]any{"jti_hash": hashed(token.TokenID)})
+	s.oauthLog(w, r, zerolog.InfoLevel, "token_revoked", params).Bool("known", true).Str("jti_hash", auth.TokenIDHash(token.TokenID)).Send()
+	s.oauthAudit(w, r, "token_revoked", params, "", map[string]any{"jti_hash": auth.TokenIDHash(token.TokenID)})
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -210,13 +208,6 @@ func (s *Server) oauthAudit(w http.ResponseWriter, r *http.Request, event string
 	}
 	c := &registry.Caller{Remote: remote(r), RequestID: w.Header().Get("X-Request-Id")}
 	s.cfg.Registry.Record(c, event, params.clientID, refusal, detail)
-}
-
-// hashed stands for a token id in logs, here as in the access lines: it can be
-// compared, not used.
-func hashed(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:8])
 }
 
 // writeOAuthError answers in the form of RFC 6749 section 5.2.
