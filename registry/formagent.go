@@ -4,7 +4,6 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -18,7 +17,7 @@ import (
 const maxRegistration = 64 << 10
 
 // publicKeyForm are the characters of base64, hex and PEM.
-var publicKeyForm = regexp.MustCompile(`^[A-Za-z0-9+/=_\s-]*$`)
+var publicKeyForm = newForm(`^[A-Za-z0-9+/=_\s-]*$`)
 
 // checkRegistration checks p against the limits of contract section 4.1 and
 // normalises it: blanks around texts are cut, absent lists become empty,
@@ -84,7 +83,7 @@ func (f *form) labels(field string, list []string, most, size int) []string {
 
 // version checks N.N.N, optionally with a suffix.
 func (f *form) version(field, v string) {
-	if len(v) > maxVersion || !versionForm.MatchString(v) {
+	if len(v) > maxVersion || !versionForm.matches(v) {
 		f.bad(field, v, "must look like 1.0.0 or 1.0.0-beta1 and have at most %d characters", maxVersion)
 	}
 }
@@ -142,7 +141,7 @@ func (f *form) url(field, s string) {
 
 // urlForm holds the characters of RFC 3986, besides those that no parser of the
 // web takes in a URL as they are.
-var urlForm = regexp.MustCompile(`^https?://[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+$`)
+var urlForm = newForm(`^https?://[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+$`)
 
 // urlIssue says what is wrong with a URL; "": nothing. Only what all parsers read
 // the same way passes: RFC 3986 with a host in ASCII and no user or fragment.
@@ -151,7 +150,7 @@ func urlIssue(s string) string {
 		return "must have at most " + strconv.Itoa(maxEndpoint) + " bytes"
 	}
 	const general = "must be an absolute http or https URL without a user and a fragment"
-	if !urlForm.MatchString(s) {
+	if !urlForm.matches(s) {
 		return general
 	}
 	u, err := url.Parse(s)
@@ -172,12 +171,12 @@ func urlIssue(s string) string {
 
 // numericLabel is a last label that makes a host an IPv4 address for the WHATWG
 // URL parser, whatever its form.
-var numericLabel = regexp.MustCompile(`^([0-9]+|0[xX][0-9A-Fa-f]*)$`)
+var numericLabel = newForm(`^([0-9]+|0[xX][0-9A-Fa-f]*)$`)
 
 // validHost tells whether a host is an IP address in its plain form or a DNS name.
 func validHost(host string, bracketed bool) bool {
 	labels := strings.Split(host, ".")
-	if bracketed || numericLabel.MatchString(labels[len(labels)-1]) {
+	if bracketed || numericLabel.matches(labels[len(labels)-1]) {
 		ip, err := netip.ParseAddr(host)
 		return err == nil && ip.Zone() == "" && ip.Is6() == bracketed
 	}
@@ -185,7 +184,7 @@ func validHost(host string, bracketed bool) bool {
 		return false
 	}
 	for _, label := range labels {
-		if len(label) < 1 || len(label) > 63 || !idForm.MatchString(label) || label[0] == '-' || label[len(label)-1] == '-' {
+		if len(label) < 1 || len(label) > 63 || !idForm.matches(label) || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}
 	}

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"math"
-	"regexp"
 
 	"github.com/arcd-io/arcd/arc"
 )
@@ -42,7 +41,7 @@ func checkTempToken(p *arc.TempTokenParams) []arc.FieldIssue {
 }
 
 // hashForm is SHA-256 in hexadecimal.
-var hashForm = regexp.MustCompile(`^[A-Fa-f0-9]{64}$`)
+var hashForm = newForm(`^[A-Fa-f0-9]{64}$`)
 
 // checkMint checks the request for a minted token (contract section 1.2) and fills
 // in the role. Which words are minted is judged elsewhere.
@@ -64,7 +63,7 @@ func checkMint(p *arc.MintParams) []arc.FieldIssue {
 	if p.UsedKey != "" {
 		f.hidden("used_key", p.UsedKey, 3, 100, userForm, userNamed)
 	}
-	if p.AgentKeyHash != "" && !hashForm.MatchString(p.AgentKeyHash) {
+	if p.AgentKeyHash != "" && !hashForm.matches(p.AgentKeyHash) {
 		f.bad("agent_key_hash", nil, "must be a SHA-256 in hexadecimal")
 	}
 	if p.Audience != "" {

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -13,11 +12,11 @@ import (
 
 // The forms of names that the protocol shares (contract section 4.1).
 var (
-	idForm      = regexp.MustCompile(`^[A-Za-z0-9_-]*$`)
-	userForm    = regexp.MustCompile(`^[A-Za-z0-9_@.-]*$`)
-	abilityForm = regexp.MustCompile(`^[A-Za-z0-9_ -]*$`)
-	scopeForm   = regexp.MustCompile(`^[A-Za-z0-9_.:-]*$`)
-	versionForm = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[A-Za-z0-9]+)?$`)
+	idForm      = newForm(`^[A-Za-z0-9_-]*$`)
+	userForm    = newForm(`^[A-Za-z0-9_@.-]*$`)
+	abilityForm = newForm(`^[A-Za-z0-9_ -]*$`)
+	scopeForm   = newForm(`^[A-Za-z0-9_.:-]*$`)
+	versionForm = newForm(`^[0-9]+\.[0-9]+\.[0-9]+(-[A-Za-z0-9]+)?$`)
 )
 
 // reservedIDs are the words that routes below /agents use (contract section
@@ -63,14 +62,14 @@ func (f *form) size(field, s string, min, max int) bool {
 }
 
 // word checks a text of limited characters; named says which.
-func (f *form) word(field, s string, min, max int, allowed *regexp.Regexp, named string) {
-	if f.size(field, s, min, max) && !allowed.MatchString(s) {
+func (f *form) word(field, s string, min, max int, allowed textForm, named string) {
+	if f.size(field, s, min, max) && !allowed.matches(s) {
 		f.bad(field, s, "may hold %s only", named)
 	}
 }
 
 // hidden is word for a text that must not be shown again.
-func (f *form) hidden(field, s string, min, max int, allowed *regexp.Regexp, named string) {
+func (f *form) hidden(field, s string, min, max int, allowed textForm, named string) {
 	before := len(f.issues)
 	f.word(field, s, min, max, allowed, named)
 	for i := before; i < len(f.issues); i++ {

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -181,6 +180,6 @@ func defaultTo[T comparable](field *T, value T) {
 
 // ValidType tells whether a text can be an agent's type: 2 to 50 letters, digits, _
 // and - (contract section 4.1).
-func ValidType(t string) bool { return typeForm.MatchString(t) }
+func ValidType(t string) bool { return typeForm.matches(t) }
 
-var typeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{2,50}$`)
+var typeForm = newForm(`^[A-Za-z0-9_-]{2,50}$`)

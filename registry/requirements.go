@@ -2,7 +2,6 @@ package registry
 
 import (
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -12,9 +11,9 @@ import (
 )
 
 var (
-	systemForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*[A-Za-z0-9+-]*$`)
-	schemaForm = regexp.MustCompile(`^[0-9]{1,9}\.[0-9]{1,9}$`)
-	portForm   = regexp.MustCompile(`^[0-9]{1,5}(-[0-9]{1,5})?$`)
+	systemForm = newForm(`^[0-9]+(\.[0-9]+)*[A-Za-z0-9+-]*$`)
+	schemaForm = newForm(`^[0-9]{1,9}\.[0-9]{1,9}$`)
+	portForm   = newForm(`^[0-9]{1,5}(-[0-9]{1,5})?$`)
 )
 
 // fieldTypes are what a configuration field may be.
@@ -86,10 +85,10 @@ func texts(most, size int) func(*form, string, any) any {
 }
 
 // matching takes a text of a certain form.
-func matching(allowed *regexp.Regexp, size int, issue string) func(*form, string, any) any {
+func matching(allowed textForm, size int, issue string) func(*form, string, any) any {
 	return func(f *form, field string, value any) any {
 		s, _ := value.(string)
-		if len(s) > size || !allowed.MatchString(s) {
+		if len(s) > size || !allowed.matches(s) {
 			f.bad(field, nil, "%s", issue)
 		}
 		return s
@@ -136,7 +135,7 @@ func ports(f *form, field string, value any) any {
 }
 
 func validPorts(s string) bool {
-	if !portForm.MatchString(s) {
+	if !portForm.matches(s) {
 		return false
 	}
 	low, high, ranged := strings.Cut(s, "-")
@@ -187,7 +186,7 @@ func fields(most int, optional bool) func(*form, string, any) any {
 func (f *form) configField(field string, m map[string]any, optional bool) map[string]any {
 	out := map[string]any{}
 	f.setText(out, m, field, "name", 1, 100)
-	if name, _ := out["name"].(string); !idForm.MatchString(name) {
+	if name, _ := out["name"].(string); !idForm.matches(name) {
 		f.bad(field+".name", nil, "may hold %s only", idNamed)
 	}
 	f.setText(out, m, field, "label", 1, 200)

@@ -7,10 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/internal/exposition"
 	"github.com/arcd-io/arcd/internal/hostload"
 	"github.com/arcd-io/arcd/registry"
 )
@@ -22,17 +20,17 @@ import (
 // A nil *Metrics counts nothing.
 type Metrics struct {
 	version string
-	all     *prometheus.Registry
+	all     exposition.Set
 	types   few // agent types
 
-	requests  *prometheus.CounterVec
-	durations *prometheus.HistogramVec
-	calls     *prometheus.CounterVec
-	callTimes *prometheus.HistogramVec
-	sockets   prometheus.Gauge
+	requests  *exposition.Family[exposition.Counter]
+	durations *exposition.Family[exposition.Histogram]
+	calls     *exposition.Family[exposition.Counter]
+	callTimes *exposition.Family[exposition.Histogram]
+	sockets   *exposition.Gauge
 	byMethod  map[string]*callSeries // "": of what is no method; set by serve
 
-	registrations, unregistrations, heartbeats, searches, attempts *prometheus.CounterVec
+	registrations, unregistrations, heartbeats, searches, attempts *exposition.Family[exposition.Counter]
 
 	mu     sync.RWMutex // guards served
 	served map[servedKey]servedSeries
@@ -44,33 +42,22 @@ var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 
 // NewMetrics makes a Metrics with nothing counted yet. version is shown in
 // arcp_service_info.
 func NewMetrics(version string) *Metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	}
-	m := &Metrics{
-		version: version, all: prometheus.NewRegistry(),
-		served:          make(map[servedKey]servedSeries),
-		requests:        counter("arcp_requests_total", "HTTP requests by route.", "method", "endpoint", "status_code"),
-		calls:           counter("arcd_calls_total", "Calls of ARC methods; code 0 is success.", "method", "code"),
-		registrations:   counter("arcp_agent_registrations_total", "Registrations of agents.", "status", "agent_type"),
-		unregistrations: counter("arcp_agent_unregistrations_total", "Ends of registrations.", "status", "reason"),
-		heartbeats:      counter("arcp_agent_heartbeats_total", "Heartbeats of agents.", "status"),
-		searches:        counter("arcp_vector_search_operations_total", "Searches among the agents.", "status"),
-		attempts:        counter("arcp_auth_attempts_total", "Logins, tokens asked for, and tokens refused.", "status", "auth_type"),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "arcp_request_duration_seconds", Help: "Time to answer HTTP requests, streams and sockets aside.", Buckets: buckets,
-		}, []string{"method", "endpoint", "status_code"}),
-		callTimes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "arcd_call_duration_seconds", Help: "Time of calls of ARC methods; of streams, to their beginning.", Buckets: buckets,
-		}, []string{"method"}),
-		sockets: prometheus.NewGauge(prometheus.GaugeOpts{Name: "arcp_websocket_connections", Help: "Open WebSockets."}),
-	}
-	m.all.MustRegister( // fails only for names that are there twice
-		m.requests, m.durations, m.calls, m.callTimes, m.sockets,
-		m.registrations, m.unregistrations, m.heartbeats, m.searches, m.attempts,
-		machine{hostload.New(hostload.Config{})},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
+	m := &Metrics{version: version, served: make(map[servedKey]servedSeries)}
+	all := &m.all
+	m.requests = all.Counters("arcp_requests_total", "HTTP requests by route.", "method", "endpoint", "status_code")
+	m.calls = all.Counters("arcd_calls_total", "Calls of ARC methods; code 0 is success.", "method", "code")
+	m.registrations = all.Counters("arcp_agent_registrations_total", "Registrations of agents.", "status", "agent_type")
+	m.unregistrations = all.Counters("arcp_agent_unregistrations_total", "Ends of registrations.", "status", "reason")
+	m.heartbeats = all.Counters("arcp_agent_heartbeats_total", "Heartbeats of agents.", "status")
+	m.searches = all.Counters("arcp_vector_search_operations_total", "Searches among the agents.", "status")
+	m.attempts = all.Counters("arcp_auth_attempts_total", "Logins, tokens asked for, and tokens refused.", "status", "auth_type")
+	m.durations = all.Histograms("arcp_request_duration_seconds", "Time to answer HTTP requests, streams and sockets aside.",
+		buckets, "method", "endpoint", "status_code")
+	m.callTimes = all.Histograms("arcd_call_duration_seconds", "Time of calls of ARC methods; of streams, to their beginning.",
+		buckets, "method")
+	m.sockets = all.Gauge("arcp_websocket_connections", "Open WebSockets.")
+	all.Source(machine(hostload.New(hostload.Config{})))
+	all.Source(exposition.Process(time.Now()))
 	return m
 }
 
@@ -85,15 +72,15 @@ func (m *Metrics) Observe(h registry.Happening) {
 	}
 	switch h.Event {
 	case "registered":
-		m.registrations.WithLabelValues(status, m.types.name(h.AgentType, status == "success")).Inc()
+		m.registrations.With(status, m.types.name(h.AgentType, status == "success")).Inc()
 	case "unregistered":
-		m.unregistrations.WithLabelValues(status, strings.ToLower(h.Reason)).Inc()
+		m.unregistrations.With(status, strings.ToLower(h.Reason)).Inc()
 	case "heartbeat":
-		m.heartbeats.WithLabelValues(status).Inc()
+		m.heartbeats.With(status).Inc()
 	case "search":
-		m.searches.WithLabelValues(status).Inc()
+		m.searches.With(status).Inc()
 	case "login", "token_issued", "token_refused", "token_refreshed", "refused":
-		m.attempts.WithLabelValues(status, h.AuthType).Inc()
+		m.attempts.With(status, h.AuthType).Inc()
 	}
 }
 
@@ -140,8 +127,8 @@ type servedKey struct {
 
 // servedSeries are the series of a request, found once.
 type servedSeries struct {
-	count prometheus.Counter
-	time  prometheus.Observer
+	count *exposition.Counter
+	time  *exposition.Histogram
 }
 
 // request counts an HTTP request. lasting says that it was a stream or a socket,
@@ -160,8 +147,8 @@ func (m *Metrics) request(r *http.Request, status int, took time.Duration, lasti
 	if !ok {
 		code := strconv.Itoa(status)
 		series = servedSeries{
-			m.requests.WithLabelValues(key.method, key.endpoint, code),
-			m.durations.WithLabelValues(key.method, key.endpoint, code),
+			m.requests.With(key.method, key.endpoint, code),
+			m.durations.With(key.method, key.endpoint, code),
 		}
 		m.mu.Lock()
 		m.served[key] = series
@@ -195,28 +182,27 @@ func endpointOf(r *http.Request) string {
 // callSeries are the series of one ARC method, found once.
 type callSeries struct {
 	name string
-	good prometheus.Counter
-	time prometheus.Observer
+	good *exposition.Counter
+	time *exposition.Histogram
 }
 
 // serve connects m with the server that it is for.
 func (m *Metrics) serve(s *Server) {
 	m.byMethod = make(map[string]*callSeries)
 	of := func(name string) *callSeries {
-		return &callSeries{name, m.calls.WithLabelValues(name, "0"), m.callTimes.WithLabelValues(name)}
+		return &callSeries{name, m.calls.With(name, "0"), m.callTimes.With(name)}
 	}
 	for _, name := range s.mux.Names() {
 		m.byMethod[name] = of(name)
 	}
 	m.byMethod[""] = of(otherName)
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "arcp_service_info", Help: "Information about the service.",
-		ConstLabels: prometheus.Labels{"version": m.version, "name": s.cfg.ServerID, "environment": s.cfg.Environment},
+	m.all.Source(func(p *exposition.Page) {
+		p.Gauge("arcp_service_info", "Information about the service.", 1,
+			"environment", s.cfg.Environment, "name", s.cfg.ServerID, "version", m.version)
 	})
-	info.Set(1)
-	m.all.MustRegister(info, condition{s})
+	m.all.Source(s.condition)
 	if s.cfg.Registry != nil {
-		m.all.MustRegister(activeAgents{s})
+		m.all.Source(s.activeAgents)
 	}
 }
 
@@ -236,7 +222,7 @@ func (m *Metrics) call(method string, failure *arc.Error, took time.Duration) {
 		if failure.Code.Name() != "unknown" {
 			code = strconv.Itoa(int(failure.Code))
 		}
-		m.calls.WithLabelValues(series.name, code).Inc()
+		m.calls.With(series.name, code).Inc()
 	}
 	series.time.Observe(took.Seconds())
 }

@@ -4,28 +4,30 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/internal/exposition"
 	"github.com/arcd-io/arcd/internal/hostload"
 )
 
-// metricsPage gives the metrics in the format that the client asks for, by default
-// the text format. Who may see them has been decided.
+// mediaMetrics is the media type of the metrics.
+var mediaMetrics = []string{exposition.ContentType}
+
+// metricsPage gives the metrics in the text format of Prometheus. Who may see them
+// has been decided.
 func (s *Server) metricsPage(w *response, r *http.Request) {
 	if s.cfg.Metrics == nil {
 		s.problem(w, r, nothingHere())
 		return
 	}
+	w.Header()["Content-Type"] = mediaMetrics
 	w.Header()["Cache-Control"] = noStore
-	promhttp.HandlerFor(s.cfg.Metrics.all, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, DisableCompression: true,
-	}).ServeHTTP(w, r)
+	s.write(w, http.StatusOK, s.cfg.Metrics.all.Text())
 }
 
 // scrapes tells whether the request has the scrape token. Digests are compared,
@@ -39,85 +41,55 @@ func (s *Server) scrapes(r *http.Request) bool {
 	return err == nil && subtle.ConstantTimeCompare(given[:], want[:]) == 1
 }
 
-// activeAgents counts the living agents when it is asked.
-type activeAgents struct{ server *Server }
-
-var activeAgentsDesc = prometheus.NewDesc("arcp_active_agents", "Registered agents that are alive.", []string{"agent_type"}, nil)
-
-// Describe names the series.
-func (activeAgents) Describe(to chan<- *prometheus.Desc) { to <- activeAgentsDesc }
-
-// Collect counts.
-func (a activeAgents) Collect(to chan<- prometheus.Metric) {
+// activeAgents writes the number of living agents.
+func (s *Server) activeAgents(p *exposition.Page) {
 	count := map[string]float64{}
-	for name, n := range a.server.cfg.Registry.AliveByType() {
-		count[a.server.cfg.Metrics.types.name(name, true)] += float64(n)
+	for name, n := range s.cfg.Registry.AliveByType() {
+		count[s.cfg.Metrics.types.name(name, true)] += float64(n)
 	}
-	for name, n := range count {
-		to <- prometheus.MustNewConstMetric(activeAgentsDesc, prometheus.GaugeValue, n, name)
-	}
+	p.Gauges("arcp_active_agents", "Registered agents that are alive.", "agent_type",
+		slices.Sorted(maps.Keys(count)), func(name string) float64 { return count[name] })
 }
 
-// condition tells how the server is when it is asked.
-type condition struct{ server *Server }
-
-var conditionDesc = prometheus.NewDesc("arcp_service_health_status", "State of the service: 1 for the one it is in.", []string{"state"}, nil)
-
-// Describe names the series.
-func (condition) Describe(to chan<- *prometheus.Desc) { to <- conditionDesc }
-
-// Collect looks at what /readyz looks at: without its store or while it drains
-// the server is unhealthy, without keys for tokens degraded.
-func (c condition) Collect(to chan<- prometheus.Metric) {
+// condition writes how the server is. It looks at what /readyz looks at: without
+// its store or while it drains the server is unhealthy, without keys for tokens
+// degraded.
+func (s *Server) condition(p *exposition.Page) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	present := "healthy"
-	switch why, _ := c.server.unreadiness(ctx); why {
+	switch why, _ := s.unreadiness(ctx); why {
 	case "":
 	case "auth":
 		present = "degraded"
 	default:
 		present = "unhealthy"
 	}
-	for _, state := range []string{"healthy", "degraded", "unhealthy"} {
-		value := 0.0
-		if state == present {
-			value = 1
-		}
-		to <- prometheus.MustNewConstMetric(conditionDesc, prometheus.GaugeValue, value, state)
-	}
+	p.Gauges("arcp_service_health_status", "State of the service: 1 for the one it is in.", "state",
+		[]string{"healthy", "degraded", "unhealthy"}, func(state string) float64 {
+			if state == present {
+				return 1
+			}
+			return 0
+		})
 }
 
-// machine tells how busy the machine is when it is asked.
-type machine struct{ meter *hostload.Meter }
-
-func loadDesc(what, help string) *prometheus.Desc {
-	return prometheus.NewDesc("arcp_system_"+what+"_utilization_percent", help, nil, nil)
-}
-
-var (
-	cpuDesc     = loadDesc("cpu", "Use of all processors since the scrape before.")
-	memoryDesc  = loadDesc("memory", "Use of the main memory.")
-	diskDesc    = loadDesc("disk", "Use of the file system of the working directory.")
-	networkDesc = loadDesc("network", "Use of the network in its busier direction since the scrape before, as a share of 1 Gbit/s.")
-)
-
-// Describe names the series.
-func (machine) Describe(to chan<- *prometheus.Desc) {
-	to <- cpuDesc
-	to <- memoryDesc
-	to <- diskDesc
-	to <- networkDesc
-}
-
-// Collect gives what is known.
-func (m machine) Collect(to chan<- prometheus.Metric) {
-	load := m.meter.Load()
-	for desc, value := range map[*prometheus.Desc]float64{
-		cpuDesc: load.CPU, memoryDesc: load.Memory, diskDesc: load.Disk, networkDesc: load.Network,
-	} {
-		if !math.IsNaN(value) {
-			to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+// machine gives a source that writes how busy the machine is.
+func machine(meter *hostload.Meter) func(*exposition.Page) {
+	return func(p *exposition.Page) {
+		load := meter.Load()
+		for _, g := range []struct {
+			what, help string
+			value      float64
+		}{
+			{"cpu", "Use of all processors since the scrape before.", load.CPU},
+			{"memory", "Use of the main memory.", load.Memory},
+			{"disk", "Use of the file system of the working directory.", load.Disk},
+			{"network", "Use of the network in its busier direction since the scrape before, as a share of 1 Gbit/s.", load.Network},
+		} {
+			if !math.IsNaN(g.value) {
+				p.Gauge("arcp_system_"+g.what+"_utilization_percent", g.help, g.value)
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
@@ -33,8 +34,13 @@ var (
 )
 
 // problemPages are the two pages. Their links are relative, so that they work
-// below any public URL.
-var problemPages = template.Must(template.New("").Parse(`
+// below any public URL. They are parsed when the first is asked for: commands that
+// serve nothing start without them.
+var problemPages = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Parse(problemPageSource))
+})
+
+const problemPageSource = `
 {{- define "head"}}<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -74,7 +80,7 @@ var problemPages = template.Must(template.New("").Parse(`
 <p><a href="../problems">All problems</a></p>
 </body>
 </html>
-{{end}}`))
+{{end}}`
 
 // problemEntry is what the pages show of a kind of problem.
 type problemEntry struct {
@@ -129,7 +135,7 @@ func (s *Server) problemPage(w *response, r *http.Request) {
 // html sends one of problemPages.
 func (s *Server) html(w *response, r *http.Request, name string, data any) {
 	var b bytes.Buffer
-	if err := problemPages.ExecuteTemplate(&b, name, data); err != nil {
+	if err := problemPages().ExecuteTemplate(&b, name, data); err != nil {
 		s.problem(w, r, s.public(err, w.requestID))
 		return
 	}

@@ -26,22 +26,26 @@ const module = "github.com/arcd-io/arcd/"
 //	                 │           │         ├───→ registry → auth, store
 //	                 │           └─────────┼───→ registry
 //	                 │                     └───→ store ──────────→ arc
-//	                 └→ client ──────────────────────────────────→ arc
+//	                 ├→ outcome, credential → client ────────────→ arc
+//	                 └→ client
 var layers = map[string][]string{
-	"arc":               {},
-	"auth":              {"arc"},
-	"rpc":               {"arc", "auth"},
-	"store":             {"arc"},
-	"store/sqlite":      {"arc", "store"},
-	"store/storetest":   {"arc", "store"},
-	"registry":          {"arc", "auth", "store"},
-	"methods":           {"arc", "auth", "rpc", "store", "registry"},
-	"server":            {"arc", "auth", "rpc", "methods", "registry", "internal/hostload"},
-	"client":            {"arc"},
-	"internal/cli":      {"arc", "auth", "store", "store/sqlite", "registry", "methods", "server", "client", "internal/egress"},
-	"internal/egress":   {"arc"},
-	"internal/hostload": {},
-	"cmd/arcd":          {"internal/cli"},
+	"arc":                 {},
+	"auth":                {"arc"},
+	"rpc":                 {"arc", "auth"},
+	"store":               {"arc"},
+	"store/sqlite":        {"arc", "store"},
+	"store/storetest":     {"arc", "store"},
+	"registry":            {"arc", "auth", "store"},
+	"methods":             {"arc", "auth", "rpc", "store", "registry"},
+	"server":              {"arc", "auth", "rpc", "methods", "registry", "internal/hostload", "internal/exposition"},
+	"client":              {"arc"},
+	"internal/outcome":    {"arc", "client"},
+	"internal/credential": {"arc", "client"},
+	"internal/cli":        {"arc", "auth", "store", "store/sqlite", "registry", "methods", "server", "client", "internal/egress", "internal/outcome", "internal/credential"},
+	"internal/egress":     {"arc"},
+	"internal/hostload":   {},
+	"internal/exposition": {},
+	"cmd/arcd":            {"internal/cli"},
 
 	// Help for tests and measurements: nothing above imports it.
 	"internal/arctest": {"arc", "auth", "rpc", "store", "store/sqlite", "registry", "methods", "server", "client"},

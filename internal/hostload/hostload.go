@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
 	gopsnet "github.com/shirou/gopsutil/v4/net"
@@ -42,7 +41,7 @@ type Config struct {
 
 // Counters are the figures that a [Load] is made of. What cannot be read is NaN.
 type Counters struct {
-	Busy, Total    float64 // processor time since the start, in seconds
+	Busy, Total    float64 // processor time since the start, both in the same unit
 	Memory, Disk   float64 // percent used
 	Sent, Received float64 // bytes since the start, loopback aside
 }
@@ -115,12 +114,8 @@ func percent(part, whole float64) float64 {
 func read(directory string) Counters {
 	unknown := math.NaN()
 	c := Counters{unknown, unknown, unknown, unknown, unknown, unknown}
-	if times, err := cpu.Times(false); err == nil && len(times) == 1 {
-		t := times[0]
-		// Guest time is within user time; time stolen by other guests is not ours.
-		idle := t.Idle + t.Iowait
-		c.Busy = t.User + t.Nice + t.System + t.Irq + t.Softirq
-		c.Total = c.Busy + idle
+	if busy, total, err := processors(); err == nil {
+		c.Busy, c.Total = busy, total
 	}
 	if m, err := mem.VirtualMemory(); err == nil {
 		c.Memory = m.UsedPercent
