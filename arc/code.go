@@ -62,59 +62,60 @@ type codeInfo struct {
 	title   string
 	status  int
 	problem Problem
+	class   Class
 }
 
 // codes is the one table from a code to its words and its HTTP status. The
 // status is the one that fits the failure by HTTP's meaning; which answers use
 // it and which stay at 200 is decided in package server. The problem is how the
-// registry API shows the failure.
+// registry API shows the failure; the class is what a client does about it.
 var codes = map[Code]codeInfo{
-	CodeParse:          {"parse_error", "Parse error", http.StatusBadRequest, ProblemValidation},
-	CodeInvalidRequest: {"invalid_request", "Invalid request", http.StatusBadRequest, ProblemRequest},
-	CodeMethodNotFound: {"method_not_found", "Method not found", http.StatusNotFound, ProblemNotFound},
-	CodeInvalidParams:  {"invalid_params", "Invalid params", http.StatusBadRequest, ProblemValidation},
-	CodeInternal:       {"internal_error", "Internal error", http.StatusInternalServerError, ProblemInternal},
+	CodeParse:          {"parse_error", "Parse error", http.StatusBadRequest, ProblemValidation, ErrInvalid},
+	CodeInvalidRequest: {"invalid_request", "Invalid request", http.StatusBadRequest, ProblemRequest, ErrInvalid},
+	CodeMethodNotFound: {"method_not_found", "Method not found", http.StatusNotFound, ProblemNotFound, ErrNotFound},
+	CodeInvalidParams:  {"invalid_params", "Invalid params", http.StatusBadRequest, ProblemValidation, ErrInvalid},
+	CodeInternal:       {"internal_error", "Internal error", http.StatusInternalServerError, ProblemInternal, ErrInternal},
 
-	CodeAgentNotFound:    {"agent_not_found", "Agent not found", http.StatusNotFound, ProblemAgentNotFound},
-	CodeAgentUnavailable: {"agent_not_available", "Agent not available", http.StatusServiceUnavailable, ProblemUnavailable},
-	CodeAgentUnreachable: {"agent_unreachable", "Agent unreachable", http.StatusServiceUnavailable, ProblemUnreachable},
-	CodeInvalidAgentID:   {"invalid_agent_id", "Invalid agent id", http.StatusBadRequest, ProblemInput},
-	CodeAgentIdentity:    {"agent_authentication_failed", "Agent authentication failed", http.StatusForbidden, ProblemRegistration},
-	CodeAgentTimeout:     {"agent_timeout", "Agent timeout", http.StatusGatewayTimeout, ProblemTimeout},
-	CodeDuplicateAgent:   {"duplicate_agent", "Several agents with one id", http.StatusConflict, ProblemDuplicateAgent},
-	CodeAgentCapacity:    {"agent_capacity_exceeded", "Agent capacity exceeded", http.StatusServiceUnavailable, ProblemUnavailable},
+	CodeAgentNotFound:    {"agent_not_found", "Agent not found", http.StatusNotFound, ProblemAgentNotFound, ErrNotFound},
+	CodeAgentUnavailable: {"agent_not_available", "Agent not available", http.StatusServiceUnavailable, ProblemUnavailable, ErrUnavailable},
+	CodeAgentUnreachable: {"agent_unreachable", "Agent unreachable", http.StatusServiceUnavailable, ProblemUnreachable, ErrUnavailable},
+	CodeInvalidAgentID:   {"invalid_agent_id", "Invalid agent id", http.StatusBadRequest, ProblemInput, ErrInvalid},
+	CodeAgentIdentity:    {"agent_authentication_failed", "Agent authentication failed", http.StatusForbidden, ProblemRegistration, ErrPermission},
+	CodeAgentTimeout:     {"agent_timeout", "Agent timeout", http.StatusGatewayTimeout, ProblemTimeout, ErrTimeout},
+	CodeDuplicateAgent:   {"duplicate_agent", "Several agents with one id", http.StatusConflict, ProblemDuplicateAgent, ErrConflict},
+	CodeAgentCapacity:    {"agent_capacity_exceeded", "Agent capacity exceeded", http.StatusServiceUnavailable, ProblemUnavailable, ErrUnavailable},
 
-	CodeTaskNotFound:      {"task_not_found", "Task not found", http.StatusNotFound, ProblemNotFound},
-	CodeTaskCompleted:     {"task_already_completed", "Task already completed", http.StatusConflict, ProblemRequest},
-	CodeTaskCanceled:      {"task_already_canceled", "Task already canceled", http.StatusConflict, ProblemRequest},
-	CodeTaskFailed:        {"task_execution_failed", "Task execution failed", http.StatusConflict, ProblemRequest},
-	CodeTaskTimeout:       {"task_timeout", "Task timeout", http.StatusGatewayTimeout, ProblemTimeout},
-	CodeInvalidTransition: {"invalid_status_transition", "Invalid status transition", http.StatusConflict, ProblemRequest},
-	CodeInvalidPriority:   {"invalid_priority", "Invalid priority", http.StatusBadRequest, ProblemInput},
-	CodeDeadlineExceeded:  {"deadline_exceeded", "Deadline exceeded", http.StatusBadRequest, ProblemInput},
+	CodeTaskNotFound:      {"task_not_found", "Task not found", http.StatusNotFound, ProblemNotFound, ErrNotFound},
+	CodeTaskCompleted:     {"task_already_completed", "Task already completed", http.StatusConflict, ProblemRequest, ErrConflict},
+	CodeTaskCanceled:      {"task_already_canceled", "Task already canceled", http.StatusConflict, ProblemRequest, ErrConflict},
+	CodeTaskFailed:        {"task_execution_failed", "Task execution failed", http.StatusConflict, ProblemRequest, ErrConflict},
+	CodeTaskTimeout:       {"task_timeout", "Task timeout", http.StatusGatewayTimeout, ProblemTimeout, ErrTimeout},
+	CodeInvalidTransition: {"invalid_status_transition", "Invalid status transition", http.StatusConflict, ProblemRequest, ErrConflict},
+	CodeInvalidPriority:   {"invalid_priority", "Invalid priority", http.StatusBadRequest, ProblemInput, ErrInvalid},
+	CodeDeadlineExceeded:  {"deadline_exceeded", "Deadline exceeded", http.StatusBadRequest, ProblemInput, ErrTimeout},
 
-	CodeChatNotFound:     {"chat_not_found", "Chat not found", http.StatusNotFound, ProblemNotFound},
-	CodeChatClosed:       {"chat_already_closed", "Chat already closed", http.StatusConflict, ProblemRequest},
-	CodeChatTimeout:      {"chat_timeout", "Chat timeout", http.StatusGatewayTimeout, ProblemTimeout},
-	CodeParticipantLimit: {"participant_limit", "Participant limit exceeded", http.StatusConflict, ProblemRequest},
-	CodeInvalidMessage:   {"invalid_chat_message", "Invalid chat message", http.StatusBadRequest, ProblemInput},
-	CodeChatOverflow:     {"chat_buffer_overflow", "Chat buffer overflow", http.StatusConflict, ProblemRequest},
+	CodeChatNotFound:     {"chat_not_found", "Chat not found", http.StatusNotFound, ProblemNotFound, ErrNotFound},
+	CodeChatClosed:       {"chat_already_closed", "Chat already closed", http.StatusConflict, ProblemRequest, ErrConflict},
+	CodeChatTimeout:      {"chat_timeout", "Chat timeout", http.StatusGatewayTimeout, ProblemTimeout, ErrTimeout},
+	CodeParticipantLimit: {"participant_limit", "Participant limit exceeded", http.StatusConflict, ProblemRequest, ErrConflict},
+	CodeInvalidMessage:   {"invalid_chat_message", "Invalid chat message", http.StatusBadRequest, ProblemInput, ErrInvalid},
+	CodeChatOverflow:     {"chat_buffer_overflow", "Chat buffer overflow", http.StatusConflict, ProblemRequest, ErrUnavailable},
 
-	CodeUnauthenticated:   {"authentication_failed", "Authentication failed", http.StatusUnauthorized, ProblemAuthentication},
-	CodeUnauthorized:      {"authorization_failed", "Authorization failed", http.StatusForbidden, ProblemPermission},
-	CodeInsufficientScope: {"insufficient_scope", "Insufficient scope", http.StatusForbidden, ProblemPermission},
-	CodeTokenExpired:      {"token_expired", "Token expired", http.StatusUnauthorized, ProblemToken},
-	CodeTokenInvalid:      {"token_invalid", "Token invalid", http.StatusUnauthorized, ProblemToken},
-	CodePermissionDenied:  {"permission_denied", "Permission denied", http.StatusForbidden, ProblemForbidden},
-	CodeRateLimited:       {"rate_limited", "Rate limit exceeded", http.StatusTooManyRequests, ProblemRateLimit},
-	CodeAddressBlocked:    {"address_blocked", "Address blocked", http.StatusForbidden, ProblemForbidden},
+	CodeUnauthenticated:   {"authentication_failed", "Authentication failed", http.StatusUnauthorized, ProblemAuthentication, ErrAuthentication},
+	CodeUnauthorized:      {"authorization_failed", "Authorization failed", http.StatusForbidden, ProblemPermission, ErrPermission},
+	CodeInsufficientScope: {"insufficient_scope", "Insufficient scope", http.StatusForbidden, ProblemPermission, ErrScope},
+	CodeTokenExpired:      {"token_expired", "Token expired", http.StatusUnauthorized, ProblemToken, ErrExpired},
+	CodeTokenInvalid:      {"token_invalid", "Token invalid", http.StatusUnauthorized, ProblemToken, ErrAuthentication},
+	CodePermissionDenied:  {"permission_denied", "Permission denied", http.StatusForbidden, ProblemForbidden, ErrPermission},
+	CodeRateLimited:       {"rate_limited", "Rate limit exceeded", http.StatusTooManyRequests, ProblemRateLimit, ErrRateLimited},
+	CodeAddressBlocked:    {"address_blocked", "Address blocked", http.StatusForbidden, ProblemForbidden, ErrPermission},
 
-	CodeVersion:       {"invalid_arc_version", "Invalid ARC version", http.StatusBadRequest, ProblemRequest},
-	CodeMissingField:  {"missing_field", "Missing field", http.StatusBadRequest, ProblemInput},
-	CodeInvalidFormat: {"invalid_field_format", "Invalid field format", http.StatusBadRequest, ProblemValidation},
-	CodeTooLarge:      {"message_too_large", "Message too large", http.StatusRequestEntityTooLarge, ProblemTooLarge},
-	CodeInvalidTrace:  {"invalid_trace_id", "Invalid trace id", http.StatusBadRequest, ProblemRequest},
-	CodeLoop:          {"circular_reference", "Circular reference", http.StatusConflict, ProblemRequest},
+	CodeVersion:       {"invalid_arc_version", "Invalid ARC version", http.StatusBadRequest, ProblemRequest, ErrInvalid},
+	CodeMissingField:  {"missing_field", "Missing field", http.StatusBadRequest, ProblemInput, ErrInvalid},
+	CodeInvalidFormat: {"invalid_field_format", "Invalid field format", http.StatusBadRequest, ProblemValidation, ErrInvalid},
+	CodeTooLarge:      {"message_too_large", "Message too large", http.StatusRequestEntityTooLarge, ProblemTooLarge, ErrInvalid},
+	CodeInvalidTrace:  {"invalid_trace_id", "Invalid trace id", http.StatusBadRequest, ProblemRequest, ErrInvalid},
+	CodeLoop:          {"circular_reference", "Circular reference", http.StatusConflict, ProblemRequest, ErrConflict},
 }
 
 // Name is the stable snake_case word of the code; "unknown" if it is not in the

@@ -170,7 +170,39 @@ type TaskResult struct {
 	DryRun bool   `json:"dryRun,omitempty"`
 }
 
-// SuccessResult is the result of task.send.
+// SubscribeTaskParams are the params of task.subscribe.
+type SubscribeTaskParams struct {
+	TaskID      string      `json:"taskId"`
+	CallbackURL string      `json:"callbackUrl"`      // where the events are sent
+	Events      []EventType `json:"events,omitempty"` // default: TASK_COMPLETED, TASK_FAILED
+}
+
+// Subscription says that the events of a task are sent to somebody.
+type Subscription struct {
+	ID          string      `json:"subscriptionId"`
+	TaskID      string      `json:"taskId"`
+	CallbackURL string      `json:"callbackUrl"`
+	Events      []EventType `json:"events"`
+	Created     Time        `json:"createdAt"`
+	Active      bool        `json:"active"`
+}
+
+// SubscribeTaskResult is the result of task.subscribe.
+type SubscribeTaskResult struct {
+	Type         string        `json:"type"` // "task"; of some servers "subscription"
+	Subscription *Subscription `json:"subscription"`
+}
+
+// NotifyTaskParams are the params of task.notification. Data has a status and a
+// message at least.
+type NotifyTaskParams struct {
+	TaskID string    `json:"taskId"`
+	Event  EventType `json:"event"`
+	At     Time      `json:"timestamp"`
+	Data   EventData `json:"data"`
+}
+
+// SuccessResult is the result of task.send and task.notification.
 type SuccessResult struct {
 	Success bool   `json:"success"`
 	Message string `json:"message,omitempty"`

@@ -1,18 +1,24 @@
 // Package client calls an ARC server: one method of [Client] for each method of
-// the protocol, and iterators over its event streams. It knows the protocol's
-// nouns (package arc) and nothing of the server.
+// the protocol, iterators over its event streams, and the HTTP API of arcd's
+// registry. It knows the protocol's nouns (package arc) and nothing of the server.
+//
+// What goes wrong has a class, whatever it came as: errors.Is(err,
+// [arc.ErrExpired]), errors.Is(err, [arc.ErrNotFound]). An error that the server
+// reports is an [*arc.Error]; an HTTP answer without a word of ARC is a
+// [*StatusError].
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	jsonv1 "github.com/go-json-experiment/json/v1"
@@ -21,29 +27,46 @@ import (
 )
 
 // Client calls one ARC server. The zero values of all fields but URL are
-// usable. It holds no state, so it may be copied, changed and shared.
+// usable. It may be shared by many goroutines. Its fields must not be changed,
+// and it must not be copied, after its first use: it keeps its connections.
 type Client struct {
 	// URL is the server's endpoint, as http://127.0.0.1:8001/arc; where it has
 	// no path, /arc is added. It is needed.
 	URL string
-	// Token is the bearer token; "" sends none.
-	Token string
+	// Token gives the bearer tokens; nil sends none. When the server says that one
+	// has expired, the source is asked once for another, and the call is made again.
+	Token TokenSource
+	// AllowHTTP lets tokens, passwords and agent keys travel over plain http to other
+	// machines. Default: to loopback addresses only (RFC 6750 section 5.3).
+	AllowHTTP bool
 	// Agent is the requestAgent. Default: with the ARC envelope "arc-go-client",
 	// with JSON-RPC whatever the server takes from the token.
 	Agent string
-	// TraceID, if not "", goes with every call.
+	// TraceID, if not "", goes with every call whose context has no [Trace].
 	TraceID string
+	// Fingerprint is the X-Client-Fingerprint of the requests to the registry API,
+	// which an administrator's token is bound to. "": none is sent.
+	Fingerprint string
 	// JSONRPC speaks JSON-RPC 2.0 instead of the ARC envelope.
 	JSONRPC bool
-	// HTTP makes the requests. Default http.DefaultClient. Its Timeout should
-	// be 0 where streams are read; calls end with their contexts.
+	// HTTP makes the requests. Default: one of [NewHTTP] for this client alone. Its
+	// Timeout should be 0 where streams are read; calls end with their contexts.
 	HTTP *http.Client
 	// MaxAnswer is the largest answer, or event of a stream, in bytes.
 	// Default 64 MiB.
 	MaxAnswer int64
+	// Attempts is how often in all a call is tried while the connection breaks, or
+	// the server answers 429, 502, 503 or 504. Only calls that read, and calls with
+	// an idempotency key, are tried again. Default 3; 1: never again. A Retry-After
+	// is kept to, but one above 30 s ends the tries.
+	Attempts int
 	// Retries is how often in a row a broken stream is taken up again without
-	// anything new. Default 5; negative: never.
+	// anything new, and without having lasted for 10 s. Default 5; negative: never.
 	Retries int
+
+	once   sync.Once // makes own
+	own    *http.Client
+	ownErr error
 }
 
 // defaultAgent is the requestAgent of callers that do not say who they are.
@@ -53,7 +76,9 @@ const defaultAgent = "arc-go-client"
 // to is the targetAgent; with JSON-RPC it may be "".
 //
 // A failure that the server reports is an [*arc.Error], at whatever HTTP status
-// it came; anything else that goes wrong on the way is some other error.
+// it came, with that status; an HTTP failure without such a report is a
+// [*StatusError]; anything else that goes wrong on the way is some other error,
+// which is [arc.ErrUnavailable] or [arc.ErrTimeout] where it is one of these.
 func (c *Client) Call(ctx context.Context, method, to string, params, result any) error {
 	_, err := c.call(ctx, &call{method: method, to: to, params: params}, result)
 	return err
@@ -66,49 +91,58 @@ type call struct {
 	stream     bool
 	resume     bool // after the event lastSeq
 	lastSeq    int64
+	fresh      string // the token to begin with; "": the source is asked
+	token      string // out, of streams: what it went with
 }
 
 // call makes a call that is answered whole. It gives the answer's header.
 func (c *Client) call(ctx context.Context, call *call, result any) (http.Header, error) {
-	resp, id, err := c.post(ctx, call)
+	x, id, err := c.exchange(ctx, call)
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	body, err := c.readBody(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer to %s: %w", call.method, err)
-	}
-	raw, err := c.result(resp, body, id)
-	if err != nil {
-		return resp.Header, err
-	}
-	if result == nil {
-		return resp.Header, nil
-	}
-	if err := jsonv2.Unmarshal(raw, result); err != nil {
-		return resp.Header, fmt.Errorf("decoding the result of %s: %w", call.method, err)
-	}
-	return resp.Header, nil
+	var header http.Header
+	err = c.send(ctx, x, func(resp *http.Response) error {
+		defer resp.Body.Close()
+		header = resp.Header
+		body, err := c.readAnswer(resp)
+		if err != nil {
+			return fmt.Errorf("reading the answer to %s: %w", call.method, err)
+		}
+		raw, err := c.result(resp, body, id)
+		if err != nil || result == nil {
+			return err
+		}
+		if err := jsonv2.Unmarshal(raw, result); err != nil {
+			return fmt.Errorf("decoding the result of %s: %w", call.method, err)
+		}
+		return nil
+	})
+	return header, err
 }
 
-// post sends the envelope. It gives the raw id that the answer must carry.
-func (c *Client) post(ctx context.Context, call *call) (*http.Response, string, error) {
-	id := `"` + rand.Text() + `"`
-	body, err := c.envelope(call, id)
-	if err != nil {
-		return nil, "", fmt.Errorf("encoding %s: %w", call.method, err)
+// exchange makes the request of a call. It gives the raw id that the answer must
+// carry.
+func (c *Client) exchange(ctx context.Context, call *call) (*exchange, string, error) {
+	trace, err := c.trace(ctx)
+	if err == nil {
+		err = checkAddress(c.endpoint())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint(), bytes.NewReader(body))
 	if err != nil {
 		return nil, "", fmt.Errorf("calling %s: %w", call.method, err)
 	}
-	h := req.Header
-	h.Set("Content-Type", arc.MediaARC)
-	h.Set("Accept", arc.MediaARC)
+	id := `"` + rand.Text() + `"`
+	params, err := encodeParams(call.params)
+	if err != nil {
+		return nil, "", fmt.Errorf("encoding %s: %w", call.method, err)
+	}
+	body, err := c.envelope(call, id, trace.ID, params)
+	if err != nil {
+		return nil, "", fmt.Errorf("encoding %s: %w", call.method, err)
+	}
+	h := http.Header{"Content-Type": {arc.MediaARC}, "Accept": {arc.MediaARC}}
 	if c.JSONRPC {
-		h.Set("Content-Type", arc.MediaJSON)
-		h.Set("Accept", arc.MediaJSON)
+		h = http.Header{"Content-Type": {arc.MediaJSON}, "Accept": {arc.MediaJSON}}
 	}
 	if call.stream {
 		h.Set("Accept", arc.MediaSSE)
@@ -116,18 +150,28 @@ func (c *Client) post(ctx context.Context, call *call) (*http.Response, string, 
 	if call.resume {
 		h.Set("Last-Event-ID", strconv.FormatInt(call.lastSeq, 10))
 	}
-	if c.Token != "" {
-		h.Set("Authorization", "Bearer "+c.Token)
+	if trace.Parent != "" {
+		h.Set("Traceparent", trace.Parent)
 	}
-	web := c.HTTP
-	if web == nil {
-		web = http.DefaultClient
+	return &exchange{
+		name: call.method, method: http.MethodPost, url: c.endpoint(), header: h, body: body,
+		tokens: c.Token, token: call.fresh, attempts: c.tries(!call.stream && repeatable(call.method, params)),
+	}, id, nil
+}
+
+// repeatable tells whether a call may be made twice: it only reads, or it has an
+// idempotency key and is one of those that know such keys.
+func repeatable(method string, params raw) bool {
+	switch method {
+	case "task.info", "task.list", "task.events", "rpc.discover":
+		return true
+	case "task.create", "task.send":
+		var p struct {
+			Key string `json:"idempotencyKey"`
+		}
+		return jsonv2.Unmarshal(params, &p) == nil && p.Key != ""
 	}
-	resp, err := web.Do(req)
-	if err != nil {
-		return nil, "", fmt.Errorf("calling %s: %w", call.method, err)
-	}
-	return resp, id, nil
+	return false
 }
 
 // endpoint gives the URL to post to: URL, with the path that the specification
@@ -146,12 +190,17 @@ type raw []byte
 // MarshalJSON gives the text.
 func (r raw) MarshalJSON() ([]byte, error) { return r, nil }
 
-// envelope encodes the call. Zero values of optional params are left out.
-func (c *Client) envelope(call *call, id string) ([]byte, error) {
-	params := call.params
+// encodeParams encodes params; none are {}. Zero values of optional params are
+// left out.
+func encodeParams(params any) (raw, error) {
 	if params == nil {
-		params = struct{}{}
+		return raw("{}"), nil
 	}
+	return jsonv2.Marshal(params, jsonv1.OmitEmptyWithLegacySemantics(true))
+}
+
+// envelope encodes the call.
+func (c *Client) envelope(call *call, id, trace string, params raw) ([]byte, error) {
 	omit := jsonv1.OmitEmptyWithLegacySemantics(true)
 	if c.JSONRPC {
 		return jsonv2.Marshal(struct {
@@ -161,8 +210,8 @@ func (c *Client) envelope(call *call, id string) ([]byte, error) {
 			From    string `json:"requestAgent,omitempty"`
 			To      string `json:"targetAgent,omitempty"`
 			Trace   string `json:"traceId,omitempty"`
-			Params  any    `json:"params"`
-		}{"2.0", raw(id), call.method, c.Agent, call.to, c.TraceID, params}, omit)
+			Params  raw    `json:"params"`
+		}{"2.0", raw(id), call.method, c.Agent, call.to, trace, params}, omit)
 	}
 	from := c.Agent
 	if from == "" {
@@ -175,8 +224,8 @@ func (c *Client) envelope(call *call, id string) ([]byte, error) {
 		From    string `json:"requestAgent"`
 		To      string `json:"targetAgent"`
 		Trace   string `json:"traceId,omitempty"`
-		Params  any    `json:"params"`
-	}{arc.Version, raw(id), call.method, from, call.to, c.TraceID, params}, omit)
+		Params  raw    `json:"params"`
+	}{arc.Version, raw(id), call.method, from, call.to, trace, params}, omit)
 }
 
 // errTooLarge ends the reading of an answer, or event, beyond MaxAnswer.
@@ -185,7 +234,7 @@ var errTooLarge = errors.New("it is larger than Client.MaxAnswer")
 // maxAnswer gives MaxAnswer or its default.
 func (c *Client) maxAnswer() int64 {
 	if c.MaxAnswer > 0 {
-		return c.MaxAnswer
+		return min(c.MaxAnswer, math.MaxInt64-1) // one more is read, to see that there is more
 	}
 	return 64 << 20
 }
@@ -194,8 +243,24 @@ func (c *Client) maxAnswer() int64 {
 func (c *Client) readBody(r io.Reader) ([]byte, error) {
 	limit := c.maxAnswer()
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = errTooLarge
+	switch {
+	case err != nil:
+		return nil, broken(err)
+	case int64(len(b)) > limit:
+		return nil, errTooLarge
 	}
-	return b, err
+	return b, nil
+}
+
+// maxRefusal is how much is read of an answer that is no success.
+const maxRefusal = 1 << 20
+
+// readAnswer reads the body of an answer. Of a refusal the beginning is enough:
+// its status counts, however the body goes on.
+func (c *Client) readAnswer(resp *http.Response) ([]byte, error) {
+	if resp.StatusCode < http.StatusMultipleChoices {
+		return c.readBody(resp.Body)
+	}
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, min(maxRefusal, c.maxAnswer())))
+	return b, nil
 }

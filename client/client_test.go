@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,7 +42,7 @@ func serve(t testing.TB, status int, header map[string]string, answer string) (*
 		fmt.Fprint(w, strings.ReplaceAll(answer, "$ID", fmt.Sprintf("%q", last.body["id"])))
 	}))
 	t.Cleanup(web.Close)
-	return &client.Client{URL: web.URL + "/arc", Token: "tok", Agent: "me", TraceID: "w"}, last
+	return &client.Client{URL: web.URL + "/arc", Token: client.StaticToken("tok"), Agent: "me", TraceID: "w"}, last
 }
 
 const arcTask = `{"arc":"1.0","id":$ID,"responseAgent":"a","targetAgent":"me","result":{"type":"task","task":{"taskId":"t","status":"WORKING"}},"error":null}`
@@ -71,7 +73,7 @@ func TestEnvelopes(t *testing.T) {
 	}
 
 	c, last = serve(t, 200, nil, `{"jsonrpc":"2.0","id":$ID,"result":{"success":true}}`)
-	c.JSONRPC, c.Agent, c.TraceID, c.Token = true, "", "", ""
+	c.JSONRPC, c.Agent, c.TraceID, c.Token = true, "", "", nil
 	if err := c.SendTask(t.Context(), "", arc.SendTaskParams{TaskID: "t", Message: text("hi")}); err != nil {
 		t.Fatal(err)
 	}
@@ -308,5 +310,85 @@ func TestLeavingAStreamEarly(t *testing.T) {
 	cancel()
 	if got, errs := read(ctx, c); got != "" || len(errs) != 1 || !errors.Is(errs[0], context.Canceled) {
 		t.Errorf("a canceled stream gave %q, %v", got, errs)
+	}
+}
+
+// TestUnusableAddresses: they are the caller's mistake, so nothing is tried and no
+// token asked for.
+func TestUnusableAddresses(t *testing.T) {
+	for _, url := range []string{"", "/arc", "arc.test/arc", "localhost:8001/arc", "ftp://arc.test/arc", "http://", "https://[::1", "https://a b/arc"} {
+		source := &serial{}
+		web := over(func(r *http.Request) (*http.Response, error) {
+			t.Errorf("%q: a request to %s", url, r.URL)
+			return says(r, 404, ""), nil
+		})
+		web.URL, web.Token, web.Attempts = url, source, 0
+		_, err := web.GetTask(t.Context(), "a", arc.GetTaskParams{TaskID: "t"})
+		_, err2 := web.GetHealth(t.Context())
+		for _, err := range []error{err, err2} {
+			if !errors.Is(err, arc.ErrInvalid) || errors.Is(err, arc.ErrUnavailable) {
+				t.Errorf("%q: %v, want ErrInvalid", url, err)
+			}
+		}
+	}
+}
+
+// TestNoBound: the largest number is a bound too.
+func TestNoBound(t *testing.T) {
+	c, _ := serve(t, 200, nil, arcTask)
+	c.MaxAnswer = math.MaxInt64
+	if _, err := c.GetTask(t.Context(), "a", arc.GetTaskParams{TaskID: "t"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWaitToTheEnd: a wait by polls uses the time that its context gives it.
+func TestWaitToTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		web := over(func(r *http.Request) (*http.Response, error) {
+			body, _ := r.GetBody()
+			sent, _ := io.ReadAll(body)
+			switch {
+			case strings.Contains(string(sent), "task.events"):
+				return says(r, 200, `{"arc":"1.0","id":$ID,"error":{"code":-32601,"message":"m"}}`), nil
+			case time.Since(begin) > 9*time.Second:
+				return says(r, 200, strings.Replace(arcTask, "WORKING", "COMPLETED", 1)), nil
+			}
+			return says(r, 200, arcTask), nil
+		})
+		for limit, class := range map[time.Duration]arc.Class{8 * time.Second: arc.ErrTimeout, 10 * time.Second: ""} {
+			begin = time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			_, err := web.WaitTask(ctx, "a", client.WaitTaskParams{TaskID: "t"})
+			cancel()
+			if took := time.Since(begin); (err == nil) != (class == "") || err != nil && !errors.Is(err, class) || took < limit-time.Second {
+				t.Errorf("within %v: %v after %v", limit, err, took)
+			}
+		}
+	})
+}
+
+// TestSubscriptions: the two methods about events that are sent.
+func TestSubscriptions(t *testing.T) {
+	c, last := serve(t, 200, nil, `{"arc":"1.0","id":$ID,"result":{"type":"subscription","subscription":{"subscriptionId":"s","taskId":"t",
+		"callbackUrl":"https://h.example","events":["TASK_FAILED"],"createdAt":"2026-05-04T10:15:00.000Z","active":true}}}`)
+	at := arc.At(time.Date(2026, 5, 4, 10, 15, 0, 0, time.UTC))
+	got, err := c.SubscribeTask(t.Context(), "a", arc.SubscribeTaskParams{TaskID: "t", CallbackURL: "https://h.example", Events: []arc.EventType{arc.TaskFailedEvent}})
+	want := &arc.Subscription{ID: "s", TaskID: "t", CallbackURL: "https://h.example", Events: []arc.EventType{arc.TaskFailedEvent}, Created: at, Active: true}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	params := map[string]any{"taskId": "t", "callbackUrl": "https://h.example", "events": []any{"TASK_FAILED"}}
+	if diff := cmp.Diff(params, last.body["params"]); diff != "" || last.body["method"] != "task.subscribe" {
+		t.Errorf("%v (-want +got):\n%s", last.body["method"], diff)
+	}
+
+	err = c.NotifyTask(t.Context(), "a", arc.NotifyTaskParams{TaskID: "t", Event: arc.TaskStartedEvent, At: at, Data: arc.EventData{Status: "WORKING", Message: "m"}})
+	params = map[string]any{
+		"taskId": "t", "event": "TASK_STARTED", "timestamp": "2026-05-04T10:15:00.000Z", "data": map[string]any{"status": "WORKING", "message": "m"},
+	}
+	if diff := cmp.Diff(params, last.body["params"]); diff != "" || last.body["method"] != "task.notification" || err != nil {
+		t.Errorf("%v, %v (-want +got):\n%s", last.body["method"], err, diff)
 	}
 }

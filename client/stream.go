@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"mime"
-	"net/http"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -30,49 +28,79 @@ func (e Event) Decode(v any) error {
 	return nil
 }
 
+// ResumeChat goes on with the stream of a chat's latest answer, behind the event
+// with the number after: as [Client.StreamChat], but nothing is said. Every event
+// of a chat holds its id. With after 0 it begins where the answer does, so a
+// caller who chose the chat's id can take up an answer of which nothing came.
+//
+// The server ends an answer that nobody has been reading for a while; its "done"
+// still comes.
+func (c *Client) ResumeChat(ctx context.Context, to, chatID string, after int64) iter.Seq2[Event, error] {
+	s := &stream{client: c, again: true, chatID: chatID}
+	s.call = call{method: "chat.message", to: to, params: silence{chatID, true}, resume: true, lastSeq: after}
+	return s.events(ctx)
+}
+
+// silence are the params of a chat.message that says nothing: the call only takes
+// up a stream.
+type silence struct {
+	ChatID string `json:"chatId"`
+	Stream bool   `json:"stream"`
+}
+
 // stream is one stream across all the connections that it takes.
 type stream struct {
 	client *Client
 	call   call
-	again  bool   // the call itself can be repeated: it only reads
-	chatID string // the chat that the stream is of, once it is known
+	again  bool      // the call itself can be repeated: it only reads
+	chatID string    // the chat that the stream is of, once it is known
+	opened time.Time // when the connection of now was answered; zero: it was not
 }
 
+// longEnough is how long a connection lasts that was a good one though nothing new
+// came: of a quiet task, say, until a gateway or the end of its token cut it.
+const longEnough = 10 * time.Second
+
 // errCut is a stream that ended without its done event.
-var errCut = errors.New("the stream ended before it was done")
+var errCut error = &brokenError{class: arc.ErrUnavailable, err: errors.New("the stream ended before it was done")}
+
+// ending says how a connection ended.
+type ending int
+
+const (
+	streamOver    ending = iota // the stream is done, or its reader
+	streamRefused               // for good
+	streamCut                   // it may go on over another connection
+	streamExpired               // it may go on with another token
+)
 
 // events reads the stream to its done event.
 //
 //	events
 //	└─ for each connection
-//	   ├─ connect     post, an error answer ends it
-//	   ├─ readEvents  whole events only; remembers the last id
-//	   └─ pause       grows while nothing new comes
+//	   ├─ connection  open, an error answer ends it; whole events only, each once
+//	   ├─ pause       grows while nothing new comes and nothing lasts
+//	   └─ resume      behind the last event
 func (s *stream) events(ctx context.Context) iter.Seq2[Event, error] {
 	s.call.stream = true
+	first := *s
 	return func(yield func(Event, error) bool) {
+		s := first // each iteration begins anew
 		retries := s.client.Retries
 		if retries == 0 {
 			retries = 5
 		}
 		for failures := 0; ; {
 			before := s.call.lastSeq
-			done, err := s.connection(ctx, yield)
-			if done {
+			end, err := s.connection(ctx, yield)
+			if end == streamOver {
 				return
 			}
-			if s.call.lastSeq > before {
+			if s.call.lastSeq > before || !s.opened.IsZero() && time.Since(s.opened) >= longEnough {
 				failures = 0
 			}
 			failures++
-			if refused, ok := errors.AsType[*arc.Error](err); ok && refused.RetryAfter == 0 {
-				failures = retries + 1
-			}
-			if failures > retries || !s.repeatable() || ctx.Err() != nil {
-				yield(Event{}, err)
-				return
-			}
-			if pause(ctx, failures, err) != nil {
+			if end == streamRefused || failures > retries || !s.repeatable() || ctx.Err() != nil || pause(ctx, failures, err) != nil {
 				yield(Event{}, err)
 				return
 			}
@@ -81,44 +109,72 @@ func (s *stream) events(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// connection reads one connection. done tells that the iteration is over,
-// because the stream or its reader has finished.
-func (s *stream) connection(ctx context.Context, yield func(Event, error) bool) (done bool, err error) {
+// connection reads one connection and tells how it ended; err is nil only when
+// the stream has finished.
+func (s *stream) connection(ctx context.Context, yield func(Event, error) bool) (end ending, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // a body that is not read to its end must not hold the connection
-	resp, id, err := s.client.post(ctx, &s.call)
+	s.opened = time.Time{}
+	resp, err := s.client.open(ctx, &s.call)
 	if err != nil {
-		return false, err
+		return endingOf(err), err
 	}
 	defer resp.Body.Close()
-	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode != http.StatusOK || media != arc.MediaSSE {
-		return false, s.refused(resp, id)
-	}
+	s.opened = time.Now()
+	before := s.call.lastSeq
 	for event, err := range readEvents(resp.Body, int(s.client.maxAnswer())) {
 		if err != nil {
-			return false, fmt.Errorf("reading the stream of %s: %w", s.call.method, err)
+			return s.cut(err)
+		}
+		if event.Name == "stream" && event.Seq > 0 && event.Seq <= before {
+			continue // an earlier connection had it
 		}
 		s.call.lastSeq = max(s.call.lastSeq, event.Seq)
 		if s.chatID == "" {
 			s.chatID = chatOf(event)
 		}
-		if !yield(event, failureOf(event)) || event.Name == "done" {
-			return true, nil
+		failure := failureOf(event)
+		if refusal, ok := closing(event, failure); ok {
+			if refusal.Code == arc.CodeTokenExpired && s.repeatable() {
+				if err := s.client.reopen(ctx, &s.call, refusal); err != nil {
+					return streamRefused, err
+				}
+				return streamExpired, refusal
+			}
+			return streamRefused, refusal
+		}
+		if !yield(event, failure) || event.Name == "done" {
+			return streamOver, nil
 		}
 	}
-	return false, errCut
+	return streamCut, errCut
 }
 
-// refused reads the answer that came in place of a stream.
-func (s *stream) refused(resp *http.Response, id string) error {
-	body, err := s.client.readBody(resp.Body)
-	if err != nil {
-		return fmt.Errorf("reading the answer to %s: %w", s.call.method, err)
+// cut tells of a stream that stopped in the middle. What is no stream of ARC, or
+// too large, is so the next time too.
+func (s *stream) cut(err error) (ending, error) {
+	end := streamRefused
+	if !errors.Is(err, errEvent) && !errors.Is(err, errTooLarge) {
+		end, err = streamCut, broken(err)
 	}
-	if _, err := s.client.result(resp, body, id); err != nil {
-		return err
+	return end, fmt.Errorf("reading the stream of %s: %w", s.call.method, err)
+}
+
+// closing gives the refusal with which the server ends a stream whose token is no
+// longer good: an error event that is not of the stored ones, and of no chat and
+// no task. No "done" follows it.
+func closing(event Event, failure error) (*arc.Error, bool) {
+	refusal, ok := errors.AsType[*arc.Error](failure)
+	return refusal, ok && event.Seq == 0 && chatOf(event) == "" && refusal.Code.Access()
+}
+
+// endingOf tells whether a call that failed as a whole may go better the next
+// time.
+func endingOf(err error) ending {
+	if wait, transient := transientWait(err); transient && wait <= maxWait {
+		return streamCut
 	}
-	return fmt.Errorf("%s was answered whole, not as a stream", s.call.method)
+	return streamRefused
 }
 
 // repeatable tells whether the stream can be taken up again: what only reads
@@ -137,10 +193,7 @@ func (s *stream) resume() {
 	s.call.resume = true
 	if !s.again {
 		s.call.method = "chat.message"
-		s.call.params = struct {
-			ChatID string `json:"chatId"`
-			Stream bool   `json:"stream"`
-		}{s.chatID, true}
+		s.call.params = silence{s.chatID, true}
 	}
 }
 
@@ -158,26 +211,18 @@ func failureOf(event Event) error {
 	if event.Name != "error" {
 		return nil
 	}
-	var failed arc.StreamError
-	if err := event.Decode(&failed); err != nil {
+	var about struct {
+		Error failure `json:"error"`
+	}
+	if err := event.Decode(&about); err != nil {
 		return err
 	}
-	return &arc.Error{Code: failed.Error.Code, Message: failed.Error.Message, Details: failed.Error.Details}
+	return about.Error.failed()
 }
 
-// pause waits before the next connection: 200 ms, doubling to 5 s, but at least
-// as long as the server asked for.
+// pause waits before the next connection, at least as long as the server asked
+// for.
 func pause(ctx context.Context, failures int, cause error) error {
-	wait := min(100*time.Millisecond<<min(failures, 10), 5*time.Second)
-	if e, ok := errors.AsType[*arc.Error](cause); ok {
-		wait = max(wait, e.RetryAfter)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	wait, _ := transientWait(cause)
+	return rest(ctx, max(wait, backoff(failures)))
 }

@@ -28,6 +28,24 @@ func (c *Client) CancelTask(ctx context.Context, to string, p arc.CancelTaskPara
 	return c.task(ctx, "task.cancel", to, p)
 }
 
+// SubscribeTask has the events of a task sent to p.CallbackURL (task.subscribe).
+func (c *Client) SubscribeTask(ctx context.Context, to string, p arc.SubscribeTaskParams) (*arc.Subscription, error) {
+	var result arc.SubscribeTaskResult
+	if err := c.Call(ctx, "task.subscribe", to, p, &result); err != nil {
+		return nil, err
+	}
+	if result.Subscription == nil {
+		return nil, errEmpty
+	}
+	return result.Subscription, nil
+}
+
+// NotifyTask tells the agent that gave a task what has happened to it
+// (task.notification).
+func (c *Client) NotifyTask(ctx context.Context, to string, p arc.NotifyTaskParams) error {
+	return c.Call(ctx, "task.notification", to, p, nil)
+}
+
 // ListTasks gives one page of the caller's tasks (task.list, an extension of
 // arcd).
 func (c *Client) ListTasks(ctx context.Context, to string, p arc.ListTasksParams) (*arc.TaskList, error) {

@@ -167,7 +167,7 @@ func (s *Service) settled(ctx context.Context, w *work) {
 // close ends a chat; a turn that somebody else still holds ends with it.
 func (th *thread) close(ch *change, now time.Time, reason string) {
 	if th.rec.Lease != "" {
-		th.endTurn(ch, now, 0, arc.Errorf(arc.CodeChatClosed, "the chat was closed").With("retryable", false))
+		th.endTurn(ch, now, 0, arc.Errorf(arc.CodeChatClosed, "the chat was closed").With("reason", "closed_in_turn").With("retryable", false))
 	}
 	ch.event(now, arc.StatusChangeEvent, arc.EventData{
 		Status: string(arc.ChatClosed), Message: "the chat is closed",

@@ -472,6 +472,22 @@ func TestOddThingsOfRunners(t *testing.T) {
 	}
 }
 
+// What an agent hears from elsewhere of its own token or chat must not look like a
+// refusal of the call: callers would make it again.
+func TestErrorsFromElsewhereAreNoRefusals(t *testing.T) {
+	agents := map[string]methods.Agent{}
+	for _, code := range []arc.Code{arc.CodeTokenExpired, arc.CodeUnauthenticated, arc.CodeTokenInvalid, arc.CodeChatNotFound, arc.CodeChatClosed, arc.CodeChatTimeout} {
+		agents[code.Name()] = methods.Agent{Runner: methods.RunnerFunc(func(context.Context, *methods.Turn) error {
+			return fmt.Errorf("asking another server: %w", arc.Errorf(code, "no"))
+		})}
+	}
+	w := start(t, methods.Config{Agents: agents})
+	for id := range agents {
+		_, err := w.call(alice(), "chat.start", id, m{"initialMessage": text("x")})
+		wantCode(t, err, arc.CodeInternal)
+	}
+}
+
 // A question is asked once, although an answer to an earlier one came while the
 // task ran.
 func TestAQuestionAfterReceiveIsAskedOnce(t *testing.T) {

@@ -227,6 +227,17 @@ func Names() []string {
 	return names
 }
 
+// Scopes gives the scopes that a method needs unless a server's configuration says
+// otherwise; nil for a method that is not there.
+func Scopes(method string) []string {
+	for _, m := range (&Service{}).table() {
+		if m.Name == method {
+			return m.Scopes
+		}
+	}
+	return nil
+}
+
 // Mux gives the dispatcher of the methods.
 func (s *Service) Mux() *rpc.Mux { return s.mux }
 

@@ -191,6 +191,17 @@ func (th *thread) endTurn(ch *change, now time.Time, idle time.Duration, failed 
 	ch.event(now, arc.TurnEndEvent, turnEnd(failed))
 }
 
+// saysNotBegun tells the errors after which callers make a call again, with a fresh
+// token or in a new chat, because it did nothing. An agent can have such an error
+// from elsewhere, but its turn has begun, so it is not passed on as the call's own.
+func saysNotBegun(e *arc.Error) bool {
+	switch e.Code {
+	case arc.CodeChatNotFound, arc.CodeChatClosed, arc.CodeChatTimeout:
+		return true
+	}
+	return errors.Is(e.Code.Class(), arc.ErrAuthentication)
+}
+
 // sendable gives a runner's error as it can be sent: details that do not encode
 // are left out.
 func sendable(own *arc.Error) *arc.Error {
@@ -240,7 +251,7 @@ func (s *Service) turnError(w *work, err error) *arc.Error {
 	case err == nil:
 		return nil
 	case errors.Is(err, errClosed):
-		e = arc.Errorf(arc.CodeChatClosed, "the chat was closed").With("retryable", false)
+		e = arc.Errorf(arc.CodeChatClosed, "the chat was closed").With("reason", "closed_in_turn").With("retryable", false)
 	case errors.Is(err, errGone):
 		e = arc.Errorf(arc.CodeAgentTimeout, "the answer was canceled because its reader was gone").
 			With("reason", "canceled").With("retryable", true)
@@ -249,7 +260,7 @@ func (s *Service) turnError(w *work, err error) *arc.Error {
 			With("reason", "interrupted").With("retryable", true)
 	default:
 		s.log.Warn().Str("chat", w.id).Str("agent", w.agent.id).Err(err).Msg("an agent failed")
-		if own, ok := errors.AsType[*arc.Error](err); ok {
+		if own, ok := errors.AsType[*arc.Error](err); ok && !saysNotBegun(own) {
 			e = sendable(own)
 		} else {
 			e = arc.Errorf(arc.CodeInternal, "the agent failed").With("reason", "agent_error").With("retryable", false)

@@ -160,7 +160,9 @@ func (w *world) token(scopes ...string) string {
 
 // client gives the real client, with all scopes.
 func (w *world) client() *client.Client {
-	return &client.Client{URL: w.url, Token: w.token(), Agent: "tester"}
+	c := &client.Client{URL: w.url, Token: client.StaticToken(w.token()), Agent: "tester"}
+	w.t.Cleanup(c.CloseIdleConnections)
+	return c
 }
 
 // ask is one raw request.

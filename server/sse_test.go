@@ -192,8 +192,9 @@ func TestCutTaskEventsResume(t *testing.T) {
 		return seqs
 	}
 	want := follow(c)
-	c.HTTP = &http.Client{Transport: &cutter{cuts: []int{100, 400, 20, 700}}}
-	if diff := cmp.Diff(want, follow(c)); diff != "" {
+	cut := w.client()
+	cut.HTTP = &http.Client{Transport: &cutter{cuts: []int{100, 400, 20, 700}}}
+	if diff := cmp.Diff(want, follow(cut)); diff != "" {
 		t.Errorf("events after four cuts (-whole +cut):\n%s", diff)
 	}
 }

@@ -1,7 +1,7 @@
 // Command chatstream talks to the demo agent stream and prints its answer as it
 // comes.
 //
-//	go run ./examples/chatstream -token "$(bin/arcd dev token)" 30
+//	go run ./examples/chatstream -token "$(bin/arcd dev token --unmask -o plain)" 30
 package main
 
 import (
@@ -20,7 +20,7 @@ func main() {
 	token := flag.String("token", "", "access token")
 	flag.Parse()
 	ctx := context.Background()
-	c := &client.Client{URL: *url, Token: *token, Agent: "chatstream"}
+	c := &client.Client{URL: *url, Token: client.StaticToken(*token), Agent: "chatstream"}
 
 	message := arc.Text(arc.RoleUser, strings.Join(flag.Args(), " "))
 	var chatID string

@@ -1,7 +1,7 @@
 // Command jsonrpc calls an arcd server with plain net/http and a JSON-RPC 2.0
 // body: no library of ours is needed. It creates a task and reads it back.
 //
-//	go run ./examples/jsonrpc -url http://127.0.0.1:8001/arc -token "$(bin/arcd dev token)"
+//	go run ./examples/jsonrpc -url http://127.0.0.1:8001/arc -token "$(bin/arcd dev token --unmask -o plain)"
 package main
 
 import (

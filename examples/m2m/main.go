@@ -1,20 +1,19 @@
 // Command m2m calls as a machine: it gets a token with its client credentials
-// (RFC 6749, 4.4) and creates a task. When the token expires it gets another.
+// (RFC 6749, 4.4) and creates a task. Nobody looks after the token: it is kept
+// until shortly before it expires, and replaced at once if the server says that
+// it has expired earlier.
 //
 //	arcd client add robot --scope arc.task.controller,arc.agent.caller
-//	go run ./examples/m2m -id robot -secret …
+//	ROBOT_SECRET=… go run ./examples/m2m -id robot
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
-	"net/http"
-	"net/url"
-	"strings"
+	"os"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/client"
@@ -22,55 +21,29 @@ import (
 
 func main() {
 	server := flag.String("server", "http://127.0.0.1:8001", "server")
-	id := flag.String("id", "", "client id")
-	secret := flag.String("secret", "", "client secret")
+	id := flag.String("id", "", "client id; its secret is in ROBOT_SECRET")
 	flag.Parse()
 	ctx := context.Background()
 
 	c := &client.Client{URL: *server + "/arc", Agent: *id}
-	task, err := create(ctx, c)
-	if e, ok := errors.AsType[*arc.Error](err); ok && (e.Code == arc.CodeUnauthenticated || e.Code == arc.CodeTokenExpired) {
-		if c.Token, err = token(ctx, *server+"/oauth/token", *id, *secret); err != nil {
-			log.Fatal(err)
-		}
-		task, err = create(ctx, c)
-	}
+	auth, err := c.Discover(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("created", task.ID, task.Status)
-}
+	c = &client.Client{URL: *server + "/arc", Agent: *id, Token: &client.ClientCredentials{
+		TokenURL: auth.TokenEndpoint, ClientID: *id, ClientSecret: os.Getenv("ROBOT_SECRET"),
+	}}
 
-// create creates a task. The key makes it safe to call twice.
-func create(ctx context.Context, c *client.Client) (*arc.Task, error) {
+	// The key makes it safe to call twice, so a broken connection is no trouble.
 	message := arc.Text(arc.RoleUser, "from a machine")
-	return c.CreateTask(ctx, "echo", arc.CreateTaskParams{InitialMessage: &message, IdempotencyKey: "m2m-example-1"})
-}
-
-// token gets an access token from the token service.
-func token(ctx context.Context, endpoint, id, secret string) (string, error) {
-	form := url.Values{"grant_type": {"client_credentials"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		return "", err
+	task, err := c.CreateTask(ctx, "echo", arc.CreateTaskParams{InitialMessage: &message, IdempotencyKey: "m2m-example-1"})
+	switch {
+	case errors.Is(err, arc.ErrAuthentication):
+		log.Fatal("wrong id or secret: ", err)
+	case errors.Is(err, arc.ErrPermission):
+		log.Fatal("the client may not create tasks: ", err)
+	case err != nil:
+		log.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	var grant struct {
-		AccessToken string `json:"access_token"`
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}
-	if err := json.NewDecoder(res.Body).Decode(&grant); err != nil {
-		return "", err
-	}
-	if grant.Error != "" {
-		return "", fmt.Errorf("%s: %s", grant.Error, grant.Description)
-	}
-	return grant.AccessToken, nil
+	fmt.Println("created", task.ID, task.Status)
 }

@@ -1,6 +1,6 @@
 // Command quickstart gives the demo agent echo a task and waits for its end.
 //
-//	go run ./examples/quickstart -token "$(bin/arcd dev token)" "Hello"
+//	go run ./examples/quickstart -token "$(bin/arcd dev token --unmask -o plain)" "Hello"
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	token := flag.String("token", "", "access token")
 	agent := flag.String("agent", "echo", "the agent that gets the task")
 	flag.Parse()
-	c := &client.Client{URL: *url, Token: *token, Agent: "quickstart"}
+	c := &client.Client{URL: *url, Token: client.StaticToken(*token), Agent: "quickstart"}
 	if err := run(context.Background(), c, *agent, strings.Join(flag.Args(), " ")); err != nil {
 		log.Fatal(err)
 	}

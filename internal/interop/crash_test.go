@@ -51,7 +51,10 @@ func TestKill9(t *testing.T) {
 	d.start(t)
 	transport := &http.Transport{MaxIdleConnsPerHost: crashClients}
 	defer transport.CloseIdleConnections()
-	c := client.Client{URL: d.endpoint(), Token: d.token(t, "--scope", allScopes), HTTP: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
+	c := &client.Client{
+		URL: d.endpoint(), Token: client.StaticToken(d.token(t, "--scope", allScopes)), Attempts: 1, // repeating is what the test does
+		HTTP: &http.Client{Transport: transport, Timeout: 20 * time.Second},
+	}
 	slow := beginSlow(t, c)
 	book := &ledger{acked: map[string]string{}, unknown: map[string]bool{}}
 	for round := range crashRounds {
@@ -85,7 +88,7 @@ func keyed(key string) arc.CreateTaskParams {
 }
 
 // beginSlow starts tasks of three seconds and waits until they run.
-func beginSlow(t *testing.T, c client.Client) []string {
+func beginSlow(t *testing.T, c *client.Client) []string {
 	t.Helper()
 	var ids []string
 	for range slowTasks {
@@ -109,7 +112,7 @@ func beginSlow(t *testing.T, c client.Client) []string {
 
 // loadAndKill has the clients create tasks until enough are acknowledged, kills
 // the server in the midst of it, and waits for the clients to notice.
-func loadAndKill(t *testing.T, d *daemon, c client.Client, book *ledger, round int) {
+func loadAndKill(t *testing.T, d *daemon, c *client.Client, book *ledger, round int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -140,7 +143,7 @@ func loadAndKill(t *testing.T, d *daemon, c client.Client, book *ledger, round i
 
 // checkList checks that the server has exactly the tasks that the callers know
 // of.
-func checkList(t *testing.T, c client.Client, book *ledger) {
+func checkList(t *testing.T, c *client.Client, book *ledger) {
 	t.Helper()
 	stored := map[string]bool{}
 	params := arc.ListTasksParams{Agent: "echo", Limit: 200}
@@ -176,7 +179,7 @@ func checkList(t *testing.T, c client.Client, book *ledger) {
 
 // checkDone waits until the task is completed and checks that it was done once:
 // one artifact with the text, one event of each kind. It gives the task.
-func checkDone(t *testing.T, c client.Client, agent, id, text string) *arc.Task {
+func checkDone(t *testing.T, c *client.Client, agent, id, text string) *arc.Task {
 	t.Helper()
 	count := map[arc.EventType]int{}
 	for e, err := range c.TaskEvents(t.Context(), agent, arc.TaskEventsParams{TaskID: id}) {

@@ -115,7 +115,8 @@ func TestPythonErrors(t *testing.T) {
 
 // TestPythonAgentErrors has an agent fail with every code that an agent or the
 // engine may report. All come through at HTTP 200; the two that have a status of
-// their own (an unexpected failure, a refusal) do so with always_200.
+// their own (an unexpected failure, a refusal) do so with always_200. That a chat is
+// not there is for the server to say: of an agent it is an unexpected failure.
 func TestPythonAgentErrors(t *testing.T) {
 	py := newPython(t)
 	standard := caller{py, raiser(t, "standard") + "/arc", "", ""}
@@ -136,8 +137,6 @@ func TestPythonAgentErrors(t *testing.T) {
 		{"-42001", raised{"TaskNotFoundError", -42001, []string{"task_id"}}},
 		{"-42004", raised{"ARCTaskError", -42004, nil}},
 		{"-42005", raised{"ARCTaskError", -42005, nil}},
-		{"-43001", raised{"ChatNotFoundError", -43001, []string{"chat_id"}}},
-		{"-43003", raised{"ARCChatError", -43003, nil}},
 		{"-43004", raised{"ARCChatError", -43004, nil}},
 		{"-43006", raised{"ARCChatError", -43006, nil}},
 		{"-45006", raised{"ARCProtocolError", -45006, nil}},
@@ -153,6 +152,8 @@ func TestPythonAgentErrors(t *testing.T) {
 	}{
 		{"-32603", raised{"ARCException", 0, []string{"errorId"}}, raised{"InternalError", -32603, []string{"errorId"}}},
 		{"panic", raised{"ARCException", 0, []string{"errorId"}}, raised{"InternalError", -32603, []string{"errorId"}}},
+		{"-43001", raised{"ARCException", 0, []string{"errorId"}}, raised{"InternalError", -32603, []string{"errorId"}}},
+		{"-43003", raised{"ARCException", 0, []string{"errorId"}}, raised{"InternalError", -32603, []string{"errorId"}}},
 		{"-44006", raised{"AuthorizationError", -44002, []string{"code"}}, raised{"ARCSecurityError", -44006, nil}},
 		{"-44007", raised{"ARCSecurityError", -44007, []string{"code"}}, raised{"ARCSecurityError", -44007, nil}},
 	} {

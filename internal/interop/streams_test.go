@@ -16,6 +16,13 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
+// clientAt makes a client that ends with the test.
+func clientAt(t *testing.T, url, token string) *client.Client {
+	c := &client.Client{URL: url, Token: client.StaticToken(token)}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
 // streamCall is a method of the client that streams.
 type streamCall[P any] func(ctx context.Context, to string, p P) iter.Seq2[client.Event, error]
 
@@ -24,14 +31,14 @@ type streamCall[P any] func(ctx context.Context, to string, p P) iter.Seq2[clien
 // the client resumes, and sees what the log holds, each event once.
 func TestTaskStreamCut(t *testing.T) {
 	d := started(t, "")
-	direct := client.Client{URL: d.endpoint(), Token: d.token(t, "--scope", allScopes)}
+	token := d.token(t, "--scope", allScopes)
+	direct := clientAt(t, d.endpoint(), token)
 	task, err := direct.CreateTask(t.Context(), "slow", arc.CreateTaskParams{InitialMessage: ptr(arc.Text(arc.RoleUser, "6"))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy := newCutter(t, d.addr, 100, 900, 1200, 1001, 1502, 2003)
-	cut := direct
-	cut.URL = "http://" + proxy.addr + "/arc"
+	cut := clientAt(t, "http://"+proxy.addr+"/arc", token)
 	got := followTask(t, cut, task.ID)
 	want := followTask(t, direct, task.ID) // a replay without any cut
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -48,7 +55,7 @@ func TestTaskStreamCut(t *testing.T) {
 }
 
 // followTask gives a task's events up to its end.
-func followTask(t *testing.T, c client.Client, id string) []arc.Event {
+func followTask(t *testing.T, c *client.Client, id string) []arc.Event {
 	t.Helper()
 	var events []arc.Event
 	var last client.Event
@@ -84,7 +91,7 @@ func TestChatStreamCut(t *testing.T) {
 		fmt.Fprintf(&answer, "piece %d ", i+1)
 	}
 	d := started(t, "")
-	direct := client.Client{URL: d.endpoint(), Token: d.token(t, "--scope", allScopes)}
+	token := d.token(t, "--scope", allScopes)
 	for name, cuts := range map[string][]int64{
 		"one cut":        {5000},
 		"cuts of a line": {3001, 3002, 3003, 3004, 3005, 3006, 3007},
@@ -92,15 +99,14 @@ func TestChatStreamCut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := newCutter(t, d.addr, cuts...)
-			cut := direct
-			cut.URL = "http://" + proxy.addr + "/arc"
+			cut := clientAt(t, "http://"+proxy.addr+"/arc", token)
 			chat := heard(t, cut.StreamChat, arc.StartChatParams{InitialMessage: ptr(arc.Text(arc.RoleUser, fmt.Sprint(pieces)))}, answer.String())
 			if n := proxy.connections(); n <= len(cuts) {
 				t.Errorf("the stream took %d connections for %d cuts", n, len(cuts))
 			}
 			// A second turn of the same chat, cut as well.
 			proxy = newCutter(t, d.addr, cuts...)
-			cut.URL = "http://" + proxy.addr + "/arc"
+			cut = clientAt(t, "http://"+proxy.addr+"/arc", token)
 			again := heard(t, cut.StreamMessage, arc.SendChatParams{ChatID: chat, Message: ptr(arc.Text(arc.RoleUser, fmt.Sprint(pieces)))}, answer.String())
 			if again != chat {
 				t.Errorf("the second turn is of chat %q, want %q", again, chat)
