@@ -153,6 +153,9 @@ func AddClientSecret(file, name, secret string, c Client) error {
 	return nil
 }
 
+// ErrClientExists is that there is a client of this name already.
+var ErrClientExists = errors.New("exists already")
+
 // addClient stores a new client.
 func addClient(file, name string, c Client) error {
 	if err := c.check(name); err != nil {
@@ -160,7 +163,7 @@ func addClient(file, name string, c Client) error {
 	}
 	return changeClients(file, func(clients map[string]Client) error {
 		if _, taken := clients[name]; taken {
-			return fmt.Errorf("client %q exists already: remove it first", name)
+			return fmt.Errorf("client %q %w: remove it first", name, ErrClientExists)
 		}
 		clients[name] = c
 		return nil

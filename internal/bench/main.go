@@ -8,6 +8,7 @@
 //	stream  chat.start with a stream of 20 chunks, against 21 bare events
 //	agents  the registry with 10,000 agents: a page of 100, one, a search with three
 //	        words, and heartbeats of all of them with a token each
+//	startup commands of a built arcd that need no network, against an empty program
 //
 // Servers run in processes of their own, so that CPU per request is theirs
 // alone. Rounds are interleaved, because a shared machine changes under the run;
@@ -47,12 +48,14 @@ type options struct {
 	agents      int           // registered agents
 	silence     time.Duration // after which they count as dead
 	dir         string
+	arcd        string // the program whose start-up is measured; "": none
+	starts      int    // of each program
 	profile     string // directory for CPU profiles; "": none
 }
 
 func command(ctx context.Context, args []string, out io.Writer) error {
 	o := options{rounds: 7, duration: 1500 * time.Millisecond, connections: 32, tokens: 1600, idle: 5000,
-		agents: 10_000, silence: time.Minute}
+		agents: 10_000, silence: time.Minute, starts: 301}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("short", false, "a few hundred calls each: tells whether all answers are right, not how fast they come")
 	flags.IntVar(&o.rounds, "rounds", o.rounds, "number of rounds")
@@ -61,12 +64,14 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.agents, "agents", o.agents, "number of registered agents, at least 100")
 	flags.IntVar(&o.idle, "idle", o.idle, "number of idle streams")
 	flags.StringVar(&o.dir, "dir", "", "directory of the servers' files (default: a temporary one)")
+	flags.StringVar(&o.arcd, "arcd", "", "the built arcd whose start-up is measured (default: start-up is not measured)")
 	flags.StringVar(&o.profile, "profile", "", "directory for one CPU profile of arcd per workload (default: none)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *short {
 		o.rounds, o.limit, o.tokens, o.idle = 1, 10, 64, 100
+		o.starts = 3
 		o.agents, o.silence = 200, 6*time.Second // heartbeats are written each second
 	}
 	if o.dir == "" {

@@ -17,6 +17,7 @@ type results struct {
 	idle, idleBare int64               // bytes for one stream
 	firstBeats     measured            // heartbeats with tokens that are new to the server
 	beats          heartbeats          // what those of the rounds cost
+	startup        *startup            // nil: not measured
 }
 
 // target is a promise about two workloads: a is at least this part of b. Least
@@ -73,6 +74,9 @@ func (r results) print(out io.Writer, short bool) error {
 	}
 	idle := float64(r.idle) / float64(max(r.idleBare, 1))
 	fmt.Fprintf(w, "idle stream / bare\t%.2f\tat most %.2f\t%s\n", idle, mostIdle, verdict(idle <= mostIdle))
+	if r.startup != nil {
+		r.startup.print(w)
+	}
 	return w.Flush()
 }
 

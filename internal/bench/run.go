@@ -14,6 +14,14 @@ import (
 func run(ctx context.Context, o options) (results results, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var started *startup
+	if o.arcd != "" { // first, while nothing else of ours runs
+		s, err := measureStartup(ctx, o.arcd, o.dir, o.starts)
+		if err != nil {
+			return results, fmt.Errorf("start-up: %w", err)
+		}
+		started = &s
+	}
 	keys, err := newIssuer()
 	if err != nil {
 		return results, err
@@ -37,7 +45,9 @@ func run(ctx context.Context, o options) (results results, err error) {
 		return results, err
 	}
 	defer func() { err = errors.Join(err, b.registry.stop()) }()
-	return b.all(ctx)
+	results, err = b.all(ctx)
+	results.startup = started
+	return results, err
 }
 
 // publish writes the issuer's key set where the server finds it.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/internal/outcome"
 )
 
 // clientCommand groups the commands about clients of the token service.
@@ -29,7 +31,7 @@ func (f clientsFile) load(io *console) (*loaded, error) {
 	if f.ClientsFile != "" {
 		flags["auth.issuer.clients_file"] = f.ClientsFile
 	}
-	return loadConfig(f.Config, io.env, flags)
+	return readConfig(f.Config, io, flags)
 }
 
 // clientAdd is "arcd client add".
@@ -55,20 +57,30 @@ type addedClient struct {
 	LoginURL     string   `json:"login_url,omitempty"` // for an administrator
 }
 
-// Run stores the client with a hash of its secret and prints a secret that it
+func (*clientAdd) row() row {
+	return row{
+		danger: mutating, exits: []outcome.Exit{outcome.ExitConflict}, data: addedClient{}, stdin: maxSecretLine,
+		examples: []string{"arcd client add ci --scope arc.task.controller,arc.agent.caller", "arcd client add root --admin --secret-stdin < password.txt"},
+	}
+}
+
+// run stores the client with a hash of its secret and gives a secret that it
 // made. A running server sees the client at once.
-func (c *clientAdd) Run(io *console) error {
+func (c *clientAdd) run(_ context.Context, io *console) (any, error) {
 	l, err := c.load(io)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := c.check(io, l); err != nil {
-		return err
+	if err := c.fits(io, l); err != nil {
+		return nil, err
 	}
 	client := auth.Client{Scopes: words(c.Scope), Agents: words(c.Agent), Audience: c.Audience, Admin: c.Admin}
 	secret, err := c.store(io, l.Auth.Issuer.ClientsFile, client)
+	if errors.Is(err, auth.ErrClientExists) {
+		return nil, outcome.Errorf(outcome.AlreadyExists, "%v", err).Because(err)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	added := addedClient{
 		ClientID: c.Name, ClientSecret: secret, Scopes: append([]string{}, client.Scopes...), Agents: client.Agents, Audience: client.Audience,
@@ -80,24 +92,29 @@ func (c *clientAdd) Run(io *console) error {
 	if client.Admin {
 		added.LoginURL = l.baseURL() + "/auth/login"
 	}
-	return io.print(added.text(), added)
+	return added, nil
 }
 
-// check refuses a client that could not be used, and notes what looks odd.
-func (c *clientAdd) check(io *console, l *loaded) error {
+// check refuses a client that could not be used.
+func (c *clientAdd) check(p *problems) {
 	if len(words(c.Scope)) == 0 && !c.Admin {
-		return usageError("missing flags: --scope=SCOPE (or --admin)")
+		p.add("--scope", "is missing (or --admin)")
 	}
+}
+
+// fits refuses a client that would be hidden by another, and warns of what looks
+// odd.
+func (c *clientAdd) fits(io *console, l *loaded) error {
 	// A client of the configuration would hide the one in the file.
 	if _, ok := l.Auth.Issuer.Clients[c.Name]; ok {
-		return fmt.Errorf("the configuration already has a client %s (auth.issuer.clients.%s)", c.Name, c.Name)
+		return outcome.Errorf(outcome.AlreadyExists, "the configuration already has a client %s (auth.issuer.clients.%s)", c.Name, c.Name)
 	}
 	if c.Name == devClient {
-		io.note("note: \"arcd serve --dev\" has a client %s of its own, which hides this one", devClient)
+		io.warn("HIDDEN_BY_DEV", "\"arcd serve --dev\" has a client %s of its own, which hides this one", devClient)
 	}
 	for _, scope := range words(c.Scope) {
 		if !slices.Contains(auth.Scopes, scope) {
-			io.note("note: %s is none of ARC's scopes (%s)", scope, strings.Join(auth.Scopes, ", "))
+			io.warn("UNKNOWN_SCOPE", "%s is none of ARC's scopes (%s)", scope, strings.Join(auth.Scopes, ", "))
 		}
 	}
 	return nil
@@ -132,7 +149,11 @@ func secretLine(from io.Reader) (string, error) {
 	return line, nil
 }
 
-// text is how the result is shown to people.
+// show is how the result is shown to people.
+func (a addedClient) show(p *page) { p.text(a.text()) }
+
+func (a addedClient) plain() []string { return []string{a.ClientSecret} }
+
 func (a addedClient) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "client id:  %s\n", a.ClientID)
@@ -154,7 +175,7 @@ func (a addedClient) text() string {
 		// Without the secret, curl asks for it.
 		fmt.Fprintf(&b, "\nA token:\n\ncurl -sS %s -u '%s%s' -d grant_type=client_credentials\n", a.TokenURL, a.ClientID, password)
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return b.String()
 }
 
 // clientList is "arcd client list".
@@ -169,53 +190,102 @@ type listedClient struct {
 	Origin   string   `json:"origin"` // the clients file, or "configuration"
 }
 
-// Run lists the clients of the file and of the configuration.
-func (c *clientList) Run(io *console) error {
+// listedClients is the result of "client list".
+type listedClients struct {
+	Items []listedClient `json:"items"`
+}
+
+func (*clientList) row() row {
+	return row{danger: safe, data: listedClients{}, examples: []string{"arcd client list"}}
+}
+
+// run lists the clients of the file and of the configuration.
+func (c *clientList) run(_ context.Context, io *console) (any, error) {
 	l, err := c.load(io)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	file := l.Auth.Issuer.ClientsFile
 	added, err := auth.Clients(file)
 	if err != nil {
-		return fmt.Errorf("reading clients: %w", err)
+		return nil, fmt.Errorf("reading clients: %w", err)
 	}
 	clients := []listedClient{}
+	list := func(c []string) []string { return append([]string{}, c...) } // never null
 	for _, id := range sortedNames(added) {
-		clients = append(clients, listedClient{id, added[id].Scopes, added[id].Agents, added[id].Admin, file})
+		clients = append(clients, listedClient{id, list(added[id].Scopes), list(added[id].Agents), added[id].Admin, file})
 	}
 	for _, id := range sortedNames(l.Auth.Issuer.Clients) {
 		configured := l.Auth.Issuer.Clients[id]
-		clients = append(clients, listedClient{id, configured.Scopes, configured.Agents, configured.Admin, "configuration"})
+		clients = append(clients, listedClient{id, list(configured.Scopes), list(configured.Agents), configured.Admin, "configuration"})
 	}
-	if io.json {
-		return io.print("", clients)
-	}
-	rows := [][]string{{"CLIENT", "SCOPES", "AGENTS", "ADMIN", "FROM"}}
-	for _, x := range clients {
+	io.listed(len(clients))
+	return listedClients{clients}, nil
+}
+
+func (l listedClients) show(p *page) {
+	var rows [][]string
+	for _, x := range l.Items {
 		admin := ""
 		if x.Admin {
 			admin = "yes"
 		}
 		rows = append(rows, []string{x.ClientID, strings.Join(x.Scopes, " "), strings.Join(x.Agents, " "), admin, x.Origin})
 	}
-	return io.table(rows)
+	p.table([]string{"CLIENT", "SCOPES", "AGENTS", "ADMIN", "FROM"}, rows)
+}
+
+func (l listedClients) plain() []string {
+	var ids []string
+	for _, x := range l.Items {
+		ids = append(ids, x.ClientID)
+	}
+	return ids
 }
 
 // clientRemove is "arcd client remove".
 type clientRemove struct {
 	clientsFile
+	destroying
 	Name string `arg:"" help:"Client id."`
 }
 
-// Run removes a client that "client add" added.
-func (c *clientRemove) Run(io *console) error {
+// removedClient is the result of "client remove".
+type removedClient struct {
+	Effect   string `json:"effect"`
+	ClientID string `json:"client_id"`
+}
+
+func (*clientRemove) row() row {
+	return row{
+		danger: destructive, exits: []outcome.Exit{outcome.ExitNotFound}, data: removedClient{},
+		examples: []string{"arcd client remove ci --confirm-destructive"},
+	}
+}
+
+// run removes a client that "client add" added.
+func (c *clientRemove) run(_ context.Context, io *console) (any, error) {
 	l, err := c.load(io)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	added, err := auth.Clients(l.Auth.Issuer.ClientsFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading clients: %w", err)
+	}
+	if _, ok := added[c.Name]; !ok {
+		return nil, outcome.Errorf(outcome.NotFound, "%s has no client %s", l.Auth.Issuer.ClientsFile, c.Name)
+	}
+	if err := c.gate(io, "remove", "client "+c.Name); err != nil {
+		return nil, err
+	}
+	if c.DryRun {
+		return removedClient{"would_delete", c.Name}, nil
 	}
 	if err := auth.RemoveClient(l.Auth.Issuer.ClientsFile, c.Name); err != nil {
-		return err
+		return nil, err
 	}
-	return io.print("removed "+c.Name, map[string]any{"client_id": c.Name, "removed": true})
+	return removedClient{"deleted", c.Name}, nil
 }
+
+func (r removedClient) show(p *page) { p.line("%s: %s", r.ClientID, r.Effect) }

@@ -37,19 +37,66 @@ func file(t *testing.T, name, content string) string {
 	return path
 }
 
+// reply is the envelope that a command answers with, as far as tests look at it.
+type reply struct {
+	OK    bool            `json:"ok"`
+	Data  json.RawMessage `json:"data"`
+	Error *struct {
+		Code    string
+		Message string
+		Errors  []struct{ Field, Message string }
+	} `json:"error"`
+	Warnings []string `json:"warnings"`
+}
+
+// reply reads the envelope, the last line of stdout.
+func (o outcome) reply(t *testing.T) reply {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(o.stdout), "\n")
+	var r reply
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
+		t.Fatalf("exit %d, no envelope: %v\n%s%s", o.code, err, o.stdout, o.stderr)
+	}
+	return r
+}
+
+// into reads the data of a command that must have gone well.
+func (o outcome) into(t *testing.T, data any) {
+	t.Helper()
+	r := o.reply(t)
+	if o.code != 0 || !r.OK {
+		t.Fatalf("exit %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+	if err := json.Unmarshal(r.Data, data); err != nil {
+		t.Fatalf("the data is not as expected: %v\n%s", err, o.stdout)
+	}
+}
+
+// complaint gives all that a command says is wrong, a line for each, after the
+// message itself. "" if it went well.
+func (o outcome) complaint(t *testing.T) string {
+	t.Helper()
+	r := o.reply(t)
+	if r.Error == nil {
+		return ""
+	}
+	lines := []string{r.Error.Message}
+	for _, p := range r.Error.Errors {
+		lines = append(lines, p.Field+": "+p.Message)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // show gives value and origin of each key that "config show" prints.
 func show(t *testing.T, env []string, args ...string) map[string][2]string {
 	t.Helper()
 	got := run(t, env, append([]string{"config", "show"}, args...)...)
-	if got.code != 0 {
-		t.Fatalf("config show: exit %d: %s", got.code, got.stderr)
+	var list struct {
+		Items []struct{ Key, Value, Origin string }
 	}
-	var lines []struct{ Key, Value, Origin string }
-	if err := json.Unmarshal([]byte(got.stdout), &lines); err != nil {
-		t.Fatalf("config show prints no JSON: %v\n%s", err, got.stdout)
-	}
+	got.into(t, &list)
 	shown := map[string][2]string{}
-	for _, l := range lines {
+	for _, l := range list.Items {
 		shown[l.Key] = [2]string{l.Value, l.Origin}
 	}
 	return shown
@@ -125,7 +172,7 @@ drain_timeout: 10s
 
 func TestConfigExample(t *testing.T) {
 	path := file(t, "arcd.yaml", sharedExample)
-	if got := run(t, nil, "config", "check", "-c", path); got.code != 0 || got.stdout != "{\"ok\":true}\n" || got.stderr != "" {
+	if got := run(t, nil, "config", "check", "-c", path); got.code != 0 || !got.reply(t).OK || got.stderr != "" {
 		t.Fatalf("config check: exit %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 	got := show(t, nil, "-c", path)
@@ -173,7 +220,7 @@ func TestConfigSecretFile(t *testing.T) {
 		t.Errorf("the secret hash was not read from its file: %v", got)
 	}
 	both := "auth: {issuer: {clients: {ci: {secret_hash: x, secret_hash_file: " + hash + ", scopes: [x]}}}}"
-	if got := run(t, nil, "config", "check", "-c", file(t, "arcd.yaml", both)); got.code != 1 || !strings.Contains(got.stderr, "must not be set beside it") {
+	if got := run(t, nil, "config", "check", "-c", file(t, "arcd.yaml", both)); got.code != 2 || !strings.Contains(got.complaint(t), "must not be set beside it") {
 		t.Errorf("secret given twice: exit %d: %s", got.code, got.stderr)
 	}
 }
@@ -247,8 +294,8 @@ func TestConfigRefused(t *testing.T) {
 	} {
 		t.Run(yaml, func(t *testing.T) {
 			got := run(t, nil, "config", "check", "-c", file(t, "arcd.yaml", yaml))
-			if got.code != 1 || !strings.Contains(got.stderr, want) {
-				t.Errorf("exit %d, want 1 and %q; got:\n%s", got.code, want, got.stderr)
+			if got.code != 2 || !strings.Contains(got.complaint(t), want) {
+				t.Errorf("exit %d, want 2 and %q; got:\n%s", got.code, want, got.stdout)
 			}
 		})
 	}
@@ -256,15 +303,15 @@ func TestConfigRefused(t *testing.T) {
 
 func TestConfigRefusedVariable(t *testing.T) {
 	got := run(t, []string{"ARCD_LISTN=x"}, "config", "check")
-	if want := "env ARCD_LISTN: listn: there is no such key; did you mean listen?"; got.code != 1 || !strings.Contains(got.stderr, want) {
-		t.Errorf("exit %d: %s", got.code, got.stderr)
+	if want := "env ARCD_LISTN: listn: there is no such key; did you mean listen?"; got.code != 2 || !strings.Contains(got.complaint(t), want) {
+		t.Errorf("exit %d: %s", got.code, got.stdout)
 	}
 }
 
 func TestConfigMissingFile(t *testing.T) {
 	got := run(t, nil, "config", "check", "-c", "/does/not/exist.yaml")
-	if got.code != 1 || !strings.Contains(got.stderr, "/does/not/exist.yaml") {
-		t.Errorf("exit %d: %s", got.code, got.stderr)
+	if got.code != 2 || !strings.Contains(got.complaint(t), "/does/not/exist.yaml") {
+		t.Errorf("exit %d: %s", got.code, got.stdout)
 	}
 }
 
@@ -275,11 +322,13 @@ func TestConfigDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listing := run(t, nil, "config", "show", "--keys")
-	for line := range strings.Lines(listing.stdout) {
-		key, _, _ := strings.Cut(line, " ")
-		if !bytes.Contains(doc, []byte("`"+key+"`")) {
-			t.Errorf("docs/configuration.md does not have the key `%s`", key)
+	var listing struct {
+		Items []struct{ Key string }
+	}
+	run(t, nil, "config", "show", "--keys").into(t, &listing)
+	for _, line := range listing.Items {
+		if !bytes.Contains(doc, []byte("`"+line.Key+"`")) {
+			t.Errorf("docs/configuration.md does not have the key `%s`", line.Key)
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package cli
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/arcd-io/arcd/internal/outcome"
 )
 
 // configFlags are the flags of every command that reads the configuration.
@@ -14,7 +17,20 @@ type configFlags struct {
 }
 
 // load reads the configuration, without settings by flag.
-func (f configFlags) load(io *console) (*loaded, error) { return loadConfig(f.Config, io.env, nil) }
+func (f configFlags) load(io *console) (*loaded, error) { return readConfig(f.Config, io, nil) }
+
+// file names the configuration file that is read, "" for none.
+func (f configFlags) file(io *console) string { return cmp.Or(f.Config, io.variable("ARCD_CONFIG")) }
+
+// readConfig reads the configuration; what cannot be read is the error of a bad
+// command line.
+func readConfig(path string, io *console, flags map[string]string) (*loaded, error) {
+	l, err := loadConfig(path, io.env, flags)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	return l, nil
+}
 
 // configCommand groups the commands that look at the configuration.
 type configCommand struct {
@@ -25,22 +41,52 @@ type configCommand struct {
 // configCheck is "arcd config check".
 type configCheck struct{ configFlags }
 
-// Run prints "ok", or fails with every problem.
-func (c *configCheck) Run(io *console) error {
+// checkedConfig is the result of "config check".
+type checkedConfig struct {
+	Good bool   `json:"good"`
+	File string `json:"file,omitempty"`
+}
+
+func (*configCheck) row() row {
+	return row{danger: safe, data: checkedConfig{}, examples: []string{"arcd config check --config arcd.yaml"}}
+}
+
+// run fails with every problem.
+func (c *configCheck) run(_ context.Context, io *console) (any, error) {
 	l, err := c.load(io)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.check(); err != nil {
-		return err
+		return nil, badConfig(err)
 	}
 	if err := l.closed(); err != nil {
-		io.note("note: %v", err)
+		io.warn("NOBODY_CAN_CALL", "%v", err)
 	}
-	if len(l.Agents) == 0 {
-		io.note("note: no agents are named, so there is nobody to call; try agents: {echo: {kind: demo}}")
+	if len(l.Agents) == 0 && !l.Registry.Enabled {
+		io.warn("NO_AGENTS", "no agents are named, so there is nobody to call; try agents: {echo: {kind: demo}}")
 	}
-	return io.print("the configuration is good", map[string]any{"ok": true})
+	return checkedConfig{Good: true, File: c.file(io)}, nil
+}
+
+func (checkedConfig) show(p *page) { p.line("the configuration is good") }
+
+// badConfig makes one error of all that is wrong with a configuration.
+func badConfig(err error) error {
+	var found []outcome.Problem
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		key, what, ok := strings.Cut(line, ": ")
+		if !ok || strings.ContainsRune(key, ' ') {
+			key, what = "configuration", line
+		}
+		found = append(found, outcome.Problem{Code: outcome.BadConfig, Field: key, Message: what})
+	}
+	e := outcome.Errorf(outcome.BadConfig, "%d things are wrong with the configuration", len(found)).Because(err)
+	if len(found) == 1 {
+		e.Message = err.Error()
+	}
+	e.Errors = found
+	return e
 }
 
 // configShow is "arcd config show".
@@ -49,49 +95,81 @@ type configShow struct {
 	Keys bool `help:"Print what each key means instead."`
 }
 
-// shown is one line of "arcd config show".
-type shown struct {
+// setting is one line of "arcd config show".
+type setting struct {
 	Key    string `json:"key"`
 	Value  string `json:"value"`
 	Origin string `json:"origin"`
 }
 
-// Run prints a line for each key: key, value, origin.
-func (c *configShow) Run(io *console) error {
+// shownConfig is the result of "config show".
+type shownConfig struct {
+	Items []setting `json:"items"`
+}
+
+func (*configShow) row() row {
+	return row{danger: safe, data: shownConfig{}, examples: []string{"arcd config show", "arcd config show --keys"}}
+}
+
+// run gives each key with value and origin; with --keys what each means.
+func (c *configShow) run(_ context.Context, io *console) (any, error) {
 	if c.Keys {
-		return io.table(describeKeys())
+		return describeKeys(), nil
 	}
 	l, err := c.load(io)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	lines := l.show("", reflect.ValueOf(l.config))
-	rows := make([][]string, 0, len(lines))
-	for _, s := range lines {
-		rows = append(rows, []string{s.Key, s.Value, s.Origin})
+	result := shownConfig{l.show("", reflect.ValueOf(l.config))}
+	if err := l.check(); err != nil {
+		return result, badConfig(err)
 	}
-	if io.json {
-		return errors.Join(io.print("", lines), l.check())
-	}
-	return errors.Join(io.table(rows), l.check())
+	return result, nil
 }
 
-// describeKeys gives a line for each key: its name and what it means.
-func describeKeys() [][]string {
+func (s shownConfig) show(p *page) {
 	var rows [][]string
+	for _, line := range s.Items {
+		rows = append(rows, []string{line.Key, line.Value, line.Origin})
+	}
+	p.table([]string{"KEY", "VALUE", "ORIGIN"}, rows)
+}
+
+// configKeys is the result of "config show --keys".
+type configKeys struct {
+	Items []configKey `json:"items"`
+}
+
+// configKey says what a key means.
+type configKey struct {
+	Key     string `json:"key"`
+	Meaning string `json:"meaning"`
+}
+
+func (k configKeys) show(p *page) {
+	var rows [][]string
+	for _, key := range k.Items {
+		rows = append(rows, []string{key.Key, key.Meaning})
+	}
+	p.table([]string{"KEY", "MEANING"}, rows)
+}
+
+// describeKeys gives each key with what it means.
+func describeKeys() configKeys {
+	var keys configKeys
 	for _, info := range allKeys() {
-		rows = append(rows, []string{info.key, info.help})
+		keys.Items = append(keys.Items, configKey{info.key, info.help})
 		if info.secret {
-			rows = append(rows, []string{info.key + "_file", "name of a file that holds " + info.key})
+			keys.Items = append(keys.Items, configKey{info.key + "_file", "name of a file that holds " + info.key})
 		}
 	}
-	return rows
+	return keys
 }
 
 // show gives a line for each value below key. Inside a named level (a provider,
 // say) only what was set is shown, as the rest is that package's business.
-func (l *loaded) show(key string, v reflect.Value) []shown {
-	var lines []shown
+func (l *loaded) show(key string, v reflect.Value) []setting {
+	var lines []setting
 	switch v.Kind() {
 	case reflect.Struct:
 		for f, field := range v.Fields() {
@@ -117,16 +195,16 @@ func (l *loaded) show(key string, v reflect.Value) []shown {
 		}
 		return lines
 	}
-	return []shown{l.line(key, render(v))}
+	return []setting{l.line(key, render(v))}
 }
 
 // line makes the line of one key.
-func (l *loaded) line(key, value string) shown {
+func (l *loaded) line(key, value string) setting {
 	origin := l.origins[key]
 	if origin == "" {
 		origin = "default"
 	}
-	return shown{key, value, origin}
+	return setting{key, value, origin}
 }
 
 // hide keeps a secret from being shown. The place of a store is not secret

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,11 +26,20 @@ type devToken struct {
 	Subject   string        `name:"sub" default:"dev" help:"Its subject and client id."`
 	PublicURL string        `placeholder:"URL" help:"The issuer in it: public_url of the server. Default: as configured."`
 	KeyFile   string        `placeholder:"FILE" help:"Key file. Default: auth.issuer.key_file."`
+	Unmask    bool          `help:"Show the token itself."`
 }
 
-// Run prints a token that the server with the same key file and public_url
-// takes, as far as the flags mean it to.
-func (d *devToken) Run(io *console) error {
+func (*devToken) row() row {
+	return row{
+		danger: safe, data: mintedToken{},
+		long:     "The token is shown in short unless --unmask is given.",
+		examples: []string{"arcd dev token --unmask -o plain", "arcd dev token --ttl -60s --unmask -o plain"},
+	}
+}
+
+// run makes a token that the server with the same key file and public_url takes,
+// as far as the flags mean it to.
+func (d *devToken) run(_ context.Context, io *console) (any, error) {
 	flags := map[string]string{}
 	if d.PublicURL != "" {
 		flags["public_url"] = d.PublicURL
@@ -37,14 +47,14 @@ func (d *devToken) Run(io *console) error {
 	if d.KeyFile != "" {
 		flags["auth.issuer.key_file"] = d.KeyFile
 	}
-	l, err := loadConfig(d.Config, io.env, flags)
+	l, err := readConfig(d.Config, io, flags)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	io.noteNewFile(l.Auth.Issuer.KeyFile)
 	issuer, err := auth.OpenIssuer(issuerSettings(l))
 	if err != nil {
-		return fmt.Errorf("opening the token service: %w", err)
+		return nil, fmt.Errorf("opening the token service: %w", err)
 	}
 	scopes := words(d.Scope)
 	if len(scopes) == 0 {
@@ -55,11 +65,9 @@ func (d *devToken) Run(io *console) error {
 		Agents: words(d.Agent), Audience: d.Audience, TTL: d.TTL,
 	})
 	if err != nil {
-		return fmt.Errorf("minting the token: %w", err)
+		return nil, fmt.Errorf("minting the token: %w", err)
 	}
-	// The bare token, wherever it goes, so that $(arcd dev token) works.
-	_, err = fmt.Fprintln(io.stdout, token)
-	return err
+	return newMintedToken(token, d.Unmask), nil
 }
 
 // words splits values at commas and spaces, so that a scope text of a token can

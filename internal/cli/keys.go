@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/arcd-io/arcd/auth"
@@ -17,11 +18,22 @@ type keysRotate struct {
 	KeyFile string `placeholder:"FILE" help:"Key file. Default: auth.issuer.key_file."`
 }
 
-// Run adds a signing key. A running server notices it by itself.
-func (k *keysRotate) Run(io *console) error {
+// rotatedKeys is the result of "keys rotate".
+type rotatedKeys struct {
+	Effect  string `json:"effect"`
+	KeyFile string `json:"key_file"`
+	Rotated bool   `json:"rotated"`
+}
+
+func (*keysRotate) row() row {
+	return row{danger: mutating, data: rotatedKeys{}, examples: []string{"arcd keys rotate --config arcd.yaml"}}
+}
+
+// run adds a signing key. A running server notices it by itself.
+func (k *keysRotate) run(_ context.Context, io *console) (any, error) {
 	l, err := k.load(io)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	file := l.Auth.Issuer.KeyFile
 	if k.KeyFile != "" {
@@ -29,7 +41,9 @@ func (k *keysRotate) Run(io *console) error {
 	}
 	io.noteNewFile(file)
 	if err := auth.RotateKeys(file); err != nil {
-		return fmt.Errorf("rotating the keys in %s: %w", file, err)
+		return nil, fmt.Errorf("rotating the keys in %s: %w", file, err)
 	}
-	return io.print("new tokens are signed with a new key of "+file, map[string]any{"key_file": file, "rotated": true})
+	return rotatedKeys{"updated", file, true}, nil
 }
+
+func (k rotatedKeys) show(p *page) { p.line("new tokens are signed with a new key of %s", k.KeyFile) }

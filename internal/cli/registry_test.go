@@ -1,7 +1,6 @@
 package cli_test
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -41,7 +40,7 @@ const (
 func TestW34KnownCredentialsAreForDevOnly(t *testing.T) {
 	t.Chdir(t.TempDir())
 	refused := run(t, nil, "serve", "--dev", "--listen", "0.0.0.0:0", "--insecure-http")
-	if refused.code == 0 || !strings.Contains(refused.stderr, "loopback") {
+	if refused.code == 0 || !strings.Contains(refused.complaint(t), "loopback") {
 		t.Errorf("--dev on all addresses: exit %d, %s", refused.code, refused.stderr)
 	}
 	if err := os.WriteFile("arcd.yaml", []byte("auth: {issuer: {enabled: true}}\n"), 0o600); err != nil {
@@ -116,9 +115,7 @@ func TestW29RevocationsOutliveTheRegistry(t *testing.T) {
 	var added struct {
 		Secret string `json:"client_secret"`
 	}
-	if err := json.Unmarshal([]byte(run(t, nil, "client", "add", "ci", "--scope", "arc.agent.caller").stdout), &added); err != nil {
-		t.Fatal(err)
-	}
+	run(t, nil, "client", "add", "ci", "--scope", "arc.agent.caller").into(t, &added)
 	const settings = "public_url: http://arcd.test\nagents: {echo: {kind: demo}}\n" // the issuer stays the same
 	start := func(more string) *served {
 		s := serve(t, "-c", file(t, "arcd.yaml", settings+more))
@@ -169,7 +166,7 @@ func TestRegistryConfigIsChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := run(t, nil, "config", "check", "--config", "arcd.yaml")
-		if got.code == 0 || !strings.Contains(got.stderr+got.stdout, want) {
+		if got.code == 0 || !strings.Contains(got.complaint(t), want) {
 			t.Errorf("%s: exit %d, %s%s; want %q", setting, got.code, got.stdout, got.stderr, want)
 		}
 	}

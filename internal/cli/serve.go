@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/internal/outcome"
 	"github.com/arcd-io/arcd/methods"
 	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/server"
@@ -60,30 +60,54 @@ func (c *serveCommand) flags() map[string]string {
 // processor under load. The environment variable GOGC overrides it.
 const gcPercent = 400
 
-// Run serves until ctx ends or the process gets SIGINT or SIGTERM, then drains
-// and gives nil. A second signal ends the process at once.
+// serveEvent is the line that tells on stdout that calls are served.
+type serveEvent struct {
+	Event   string `json:"event"` // ready
+	URL     string `json:"url"`
+	Address string `json:"listening"`
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
+}
+
+// served is the result of "serve".
+type served struct {
+	Address string `json:"listening"`
+	Reason  string `json:"reason"`
+}
+
+// show says nothing: people have read the log.
+func (served) show(*page) {}
+
+func (*serveCommand) row() row {
+	return row{
+		danger: safe, daemon: true, streams: true, data: served{},
+		long:     "It writes a JSON line when it is ready, unless stdout is a terminal, and ends with exit code 0 after SIGTERM or SIGINT. Its log is on stderr.",
+		examples: []string{"arcd serve --dev", "arcd serve --config arcd.yaml"},
+	}
+}
+
+// run serves until ctx ends, as it does at SIGINT and SIGTERM, then drains.
 //
-//	Run
+//	run
 //	├─ settings   read, checked, refused if nobody could call
 //	├─ net.Listen
 //	├─ assemble   store → methods → auth → server
 //	└─ serve      until the end; drain; close in reverse order
-func (c *serveCommand) Run(ctx context.Context, io *console) error {
+func (c *serveCommand) run(ctx context.Context, io *console) (any, error) {
 	settings, err := c.settings(io)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	ctx, stop := untilSignal(ctx)
-	defer stop()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("%w; stop what serves there, or choose another with --listen (port 0 takes a free one)", err)
+			return nil, outcome.Errorf(outcome.AddressInUse, "something else listens on %s", settings.Listen).Because(err).
+				Suggest("Stop what serves there, or choose another with --listen (port 0 takes a free one).")
 		}
-		return fmt.Errorf("listening on %s: %w", settings.Listen, err)
+		return nil, outcome.Errorf(outcome.Precondition, "listening on %s: %v", settings.Listen, err).Because(err)
 	}
 	defer listener.Close()
 	settings.Listen = listener.Addr().String() // port 0 has become a number
@@ -93,51 +117,55 @@ func (c *serveCommand) Run(ctx context.Context, io *console) error {
 
 	app := &app{settings: settings, log: newLog(io.stderr, settings.Log)}
 	if err := app.assemble(ctx, c.InsecureNoAuth); err != nil {
-		return errors.Join(err, app.close())
+		return nil, errors.Join(err, app.close())
 	}
 	if c.Dev {
 		if err := app.greet(io); err != nil {
-			return errors.Join(err, app.close())
+			return nil, errors.Join(err, app.close())
 		}
 	}
-	return errors.Join(app.serve(ctx, listener), app.close())
-}
-
-// untilSignal gives a context that ends with ctx or at the first SIGINT or
-// SIGTERM. Before it ends, the next signal gets its default effect back: whoever
-// waits for a drain can cut it short.
-func untilSignal(ctx context.Context) (until context.Context, stop func()) {
-	until, end := context.WithCancel(context.WithoutCancel(ctx))
-	signaled, forget := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(signaled, func() {
-		forget()
-		end()
-	})
-	return until, forget
+	if io.form == "json" {
+		ready := serveEvent{"ready", settings.baseURL() + "/arc", settings.Listen, os.Getpid(), version()}
+		if err := io.line(ready, nil); err != nil {
+			app.log.Warn().Str("event", "stdout").Err(err).Msg("nobody reads the ready line")
+		}
+	}
+	if err := errors.Join(app.serve(ctx, listener), app.close()); err != nil {
+		return nil, err
+	}
+	return served{settings.Listen, fmt.Sprint(context.Cause(ctx))}, nil
 }
 
 // settings reads and checks the configuration.
 func (c *serveCommand) settings(io *console) (*loaded, error) {
-	l, err := loadConfig(c.Config, io.env, c.flags())
+	l, err := readConfig(c.Config, io, c.flags())
 	if err != nil {
 		return nil, err
 	}
 	if c.Dev {
 		if !loopback(l.Listen) {
-			return nil, usageError("--dev has an administrator and agent keys that everybody knows: it is for a loopback address, and " + l.Listen + " is not one")
+			return nil, notLoopback("--dev", "has an administrator and agent keys that everybody knows: it is for a loopback address, and "+l.Listen+" is not one")
 		}
 		l.dev()
 	}
 	if err := l.check(); err != nil {
-		return nil, err
+		return nil, badConfig(err)
 	}
 	if !c.InsecureNoAuth {
-		return l, l.closed()
+		if err := l.closed(); err != nil {
+			return nil, badConfig(err)
+		}
+		return l, nil
 	}
 	if !loopback(l.Listen) {
-		return nil, usageError("--insecure-no-auth is for a loopback address, and " + l.Listen + " is not one")
+		return nil, notLoopback("--insecure-no-auth", "is for a loopback address, and "+l.Listen+" is not one")
 	}
 	return l, nil
+}
+
+// notLoopback refuses a flag that is not for an address which others reach.
+func notLoopback(flag, what string) error {
+	return outcome.Invalid(outcome.Problem{Code: outcome.Validation, Field: flag, Message: what})
 }
 
 // app is a running arcd: all its parts.

@@ -5,31 +5,50 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"os/signal"
 	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
 	"github.com/arcd-io/arcd/internal/cli"
 )
 
-// asArcd, in the environment, makes this test binary behave as arcd itself, for
-// the tests that need a process.
-const asArcd = "ARCD_TEST_AS_ARCD"
+// noRaceRest keeps a process of this test binary from resting for a second at its
+// end, as the race detector has it do.
+var noRaceRest = [2]string{"GORACE", "atexit_sleep_ms=0"}
 
+// TestMain puts this test binary on the path as "arcd", for the tests that need
+// a process: called by that name it is arcd.
 func TestMain(m *testing.M) {
-	if os.Getenv(asArcd) != "" {
-		os.Exit(cli.Run(context.Background(), os.Args[1:], nil, os.Stdin, os.Stdout, os.Stderr))
+	os.Setenv(noRaceRest[0], noRaceRest[1])
+	testscript.Main(leakless{m}, map[string]func(){"arcd": func() {
+		signal.Ignore(syscall.SIGPIPE) // as main does
+		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	}})
+}
+
+// leakless fails the tests if goroutines are left behind.
+type leakless struct{ *testing.M }
+
+func (l leakless) Run() int {
+	code := l.M.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
-	goleak.VerifyTestMain(m)
+	return code
 }
 
 // watched is a writer that tells when a text has come by.
@@ -78,6 +97,7 @@ func (w *watched) String() string {
 type served struct {
 	t    *testing.T
 	url  string
+	out  *watched // its standard output
 	log  *watched
 	stop func() int // ends it and gives the exit code
 }
@@ -87,11 +107,11 @@ type served struct {
 func serve(t *testing.T, args ...string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	log := &watched{}
+	out, log := &watched{}, &watched{}
 	exited := make(chan int, 1)
 	go func() {
 		args := append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)
-		exited <- cli.Run(ctx, args, nil, strings.NewReader(""), io.Discard, log)
+		exited <- cli.Run(ctx, args, nil, strings.NewReader(""), out, log)
 	}()
 	stop := sync.OnceValue(func() int {
 		cancel()
@@ -108,7 +128,7 @@ func serve(t *testing.T, args ...string) *served {
 		t.Fatalf("arcd serve ended with %d: %s", code, log)
 	}
 	url := regexp.MustCompile(`"url":"([^"]+)"`).FindStringSubmatch(log.String())
-	return &served{t: t, url: url[1], log: log, stop: stop}
+	return &served{t: t, url: url[1], out: out, log: log, stop: stop}
 }
 
 // answer is an answer of the ARC endpoint.
@@ -165,7 +185,7 @@ func (s *served) call(client *http.Client, token, body string) answer {
 // token mints one with the key file of the folder.
 func (s *served) token(args ...string) string {
 	s.t.Helper()
-	got := run(s.t, nil, append([]string{"dev", "token", "--public-url", s.url}, args...)...)
+	got := run(s.t, nil, append([]string{"dev", "token", "--unmask", "-o", "plain", "--public-url", s.url}, args...)...)
 	if got.code != 0 {
 		s.t.Fatalf("dev token: exit %d: %s", got.code, got.stderr)
 	}
@@ -211,21 +231,21 @@ func TestServeCurl(t *testing.T) {
 func TestServeClosedByDefault(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for args, want := range map[string]outcome{
-		"serve":                      {code: 1, stderr: "no token would be accepted"},
-		"serve --listen 0.0.0.0:0":   {code: 1, stderr: "can be reached from other machines"},
-		"serve --listen nonsense":    {code: 1, stderr: "flag --listen: listen: must be host:port"},
-		"serve --store postgres://x": {code: 1, stderr: "store: PostgreSQL comes with a later version"},
-		"serve --insecure-no-auth --insecure-http --listen 0.0.0.0:0":       {code: 2, stderr: "is for a loopback address"},
-		"serve --dev --listen 127.0.0.1:0 --tls-cert a --tls-key b":         {code: 1, stderr: "tls.cert: "},
-		"serve --dev --listen 127.0.0.1:0 --store sqlite:no/such/folder.db": {code: 1, stderr: "no/such"},
-		"serve --bogus": {code: 2, stderr: "unknown flag --bogus"},
-		"bogus":         {code: 2, stderr: "unexpected argument bogus"},
-		"client add x":  {code: 2, stderr: "missing flags: --scope"},
+		"serve":                      {code: 2, stdout: "no token would be accepted"},
+		"serve --listen 0.0.0.0:0":   {code: 2, stdout: "can be reached from other machines"},
+		"serve --listen nonsense":    {code: 2, stdout: "flag --listen: listen: must be host:port"},
+		"serve --store postgres://x": {code: 2, stdout: "store: PostgreSQL comes with a later version"},
+		"serve --insecure-no-auth --insecure-http --listen 0.0.0.0:0":       {code: 2, stdout: "is for a loopback address"},
+		"serve --dev --listen 127.0.0.1:0 --tls-cert a --tls-key b":         {code: 2, stdout: "tls.cert: "},
+		"serve --dev --listen 127.0.0.1:0 --store sqlite:no/such/folder.db": {code: 1, stdout: "no/such"},
+		"serve --bogus": {code: 2, stdout: "--bogus"},
+		"bogus":         {code: 2, stdout: "there is no command \"arcd bogus\""},
+		"client add x":  {code: 2, stdout: "--scope is missing"},
 	} {
 		t.Run(args, func(t *testing.T) {
 			got := run(t, nil, strings.Fields(args)...)
-			if got.code != want.code || !strings.Contains(got.stderr, want.stderr) {
-				t.Errorf("exit %d, want %d and %q; got:\n%s", got.code, want.code, want.stderr, got.stderr)
+			if got.code != want.code || !strings.Contains(got.complaint(t), want.stdout) {
+				t.Errorf("exit %d, want %d and %q; got:\n%s", got.code, want.code, want.stdout, got.stdout)
 			}
 		})
 	}
@@ -235,11 +255,11 @@ func TestServeAddressInUse(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s := serve(t, "--dev")
 	address := strings.TrimPrefix(s.url, "http://")
-	if got := run(t, nil, "serve", "--dev", "--listen", address); got.code != 1 || !strings.Contains(got.stderr, "address already in use") {
-		t.Errorf("exit %d: %s", got.code, got.stderr)
+	if got := run(t, nil, "serve", "--dev", "--listen", address); got.code != 4 || got.reply(t).Error.Code != "ADDRESS_IN_USE" {
+		t.Errorf("exit %d: %s", got.code, got.stdout)
 	}
-	if got := run(t, nil, "serve", "--dev", "--listen", "127.0.0.1:0"); got.code != 1 || !strings.Contains(got.stderr, "another process has this database open") {
-		t.Errorf("exit %d: %s", got.code, got.stderr)
+	if got := run(t, nil, "serve", "--dev", "--listen", "127.0.0.1:0"); got.code == 0 || !strings.Contains(got.complaint(t), "another process has this database open") {
+		t.Errorf("exit %d: %s", got.code, got.stdout)
 	}
 }
 
@@ -271,7 +291,13 @@ func TestServeWithoutAuthWithRegistry(t *testing.T) {
 func TestServeSignals(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		cmd, log := child(t)
+		stdout := &watched{}
+		cmd.Stdout = stdout
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
 		<-log.seen(`"event":"serving"`)
+		<-stdout.seen("\n")
 		if err := cmd.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
@@ -279,12 +305,25 @@ func TestServeSignals(t *testing.T) {
 			t.Errorf("%v: %v, want exit 0\n%s", signal, err, log)
 		}
 		<-log.seen(`"event":"stopped"`)
+		e := validateEnvelope(t, stdout.String(), "serve")
+		var ready struct{ Event, Listening string }
+		if len(e.before) != 1 || json.Unmarshal(e.before[0], &ready) != nil || ready.Event != "ready" || ready.Listening == "" {
+			t.Errorf("before the envelope stands %q, want the ready line", e.before)
+		}
+		listener, err := net.Listen("tcp", ready.Listening)
+		if err != nil {
+			t.Fatalf("the port is not free: %v", err)
+		}
+		listener.Close()
 	}
 }
 
 // TestServeSecondSignal: who does not want to wait for the drain need not.
 func TestServeSecondSignal(t *testing.T) {
 	cmd, log := child(t)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	<-log.seen(`"event":"serving"`)
 	s := &served{t: t, log: log}
 	s.url = "http://" + address(s)
@@ -303,23 +342,16 @@ func TestServeSecondSignal(t *testing.T) {
 	<-log.seen(`"event":"draining"`)
 	signal()
 	err := cmd.Wait()
-	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
-		t.Errorf("got %v, want an end by the signal\n%s", err, log)
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 143 {
+		t.Errorf("got %v, want exit status 143\n%s", err, log)
 	}
 }
 
-// child starts "arcd serve --dev" as a process of its own.
+// child makes "arcd serve --dev" a process of its own, for the caller to start.
 func child(t *testing.T) (*exec.Cmd, *watched) {
 	t.Helper()
-	exe, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	log := &watched{}
-	cmd := exec.CommandContext(t.Context(), exe, "serve", "--dev", "--listen", "127.0.0.1:0", "--log-format", "json")
-	cmd.Dir, cmd.Env, cmd.Stderr = t.TempDir(), append(os.Environ(), asArcd+"=1"), log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd := exec.CommandContext(t.Context(), "arcd", "serve", "--dev", "--listen", "127.0.0.1:0", "--log-format", "json")
+	cmd.Dir, cmd.Stderr = t.TempDir(), log
 	return cmd, log
 }

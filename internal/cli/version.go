@@ -1,25 +1,41 @@
 package cli
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
+	"sync"
 )
 
 // versionCommand is "arcd version".
 type versionCommand struct{}
 
-// Run prints the version.
-func (versionCommand) Run(io *console) error {
-	return io.print("arcd "+version()+" ("+runtime.Version()+", "+runtime.GOOS+"/"+runtime.GOARCH+")",
-		map[string]string{"version": version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+// versionData is the result of "version".
+type versionData struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
 }
+
+func (*versionCommand) row() row {
+	return row{instant: true, danger: safe, data: versionData{}, examples: []string{"arcd version"}}
+}
+
+func (*versionCommand) run(context.Context, *console) (any, error) {
+	return versionData{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}, nil
+}
+
+func (v versionData) show(p *page) { p.line("arcd %s (%s, %s/%s)", v.Version, v.Go, v.OS, v.Arch) }
+
+func (v versionData) plain() []string { return []string{v.Version} }
 
 // version is the module's version as the build recorded it; "dev" for a build
 // from a working copy.
-func version() string {
+var version = sync.OnceValue(func() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "dev"
 	}
 	return info.Main.Version
-}
+})

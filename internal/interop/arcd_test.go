@@ -210,7 +210,7 @@ func (d *daemon) run(t *testing.T, args ...string) string {
 // token mints a token of arcd's own service.
 func (d *daemon) token(t *testing.T, flags ...string) string {
 	t.Helper()
-	return d.run(t, append([]string{"dev", "token", "--public-url", d.url()}, flags...)...)
+	return d.run(t, append([]string{"dev", "token", "--unmask", "-o", "plain", "--public-url", d.url()}, flags...)...)
 }
 
 // freeAddress gives a loopback address that nobody listens at.

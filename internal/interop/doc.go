@@ -1,7 +1,7 @@
 // Package interop proves arcd with programs that others wrote: the published
 // Python clients of the protocol and of the registry API, and two OpenID
 // providers. It runs the commands and programs that stand on the pages of the
-// registry API, too. It also kills arcd under load and cuts its streams. All of it
-// is in the tests; setup.sh (or "make setup") installs what they need into
-// .cache/interop.
+// registry API, and those of the page about credentials that expire. It also
+// kills arcd under load and cuts its streams. All of it is in the tests; setup.sh
+// (or "make setup") installs what they need into .cache/interop.
 package interop
