@@ -14,6 +14,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/rs/zerolog"
+
+	"github.com/arcd-io/arcd/internal/wholefile"
 )
 
 // maxPrivateFile bounds what is read of a key or client file, in bytes.
@@ -64,48 +66,13 @@ func readPrivateJSON(path string, v any) (fs.FileInfo, error) {
 }
 
 // writePrivateJSON puts v in the place of the file, whole or not at all, with
-// mode 0600: readers see the old content or the new, even after a power cut.
-func writePrivateJSON(path string, v any) (err error) {
+// mode 0600. The caller holds the lock of the file.
+func writePrivateJSON(path string, v any) error {
 	content, err := json.Marshal(v, jsontext.WithIndent("  "), json.Deterministic(true))
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", path, err)
 	}
-	// A link stays a link: what it points at is replaced.
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	// CreateTemp gives mode 0600 before anything is written.
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(append(content, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes a rename last. The rename has happened already when this
-// fails, which the caller is told all the same.
-func syncFolder(folder string) error {
-	d, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if runtime.GOOS == "windows" {
-		err = nil // folders cannot be synced there
-	}
-	return errors.Join(err, d.Close())
+	return wholefile.Write(path, append(content, '\n'))
 }
 
 // withLock runs change while no other process and no other goroutine changes the

@@ -30,7 +30,7 @@ const module = "github.com/arcd-io/arcd/"
 //	                 └→ client
 var layers = map[string][]string{
 	"arc":                 {},
-	"auth":                {"arc"},
+	"auth":                {"arc", "internal/wholefile"},
 	"rpc":                 {"arc", "auth"},
 	"store":               {"arc"},
 	"store/sqlite":        {"arc", "store"},
@@ -40,7 +40,8 @@ var layers = map[string][]string{
 	"server":              {"arc", "auth", "rpc", "methods", "registry", "internal/hostload", "internal/exposition"},
 	"client":              {"arc"},
 	"internal/outcome":    {"arc", "client"},
-	"internal/credential": {"arc", "client"},
+	"internal/credential": {"arc", "client", "internal/wholefile"},
+	"internal/wholefile":  {},
 	"internal/cli":        {"arc", "auth", "store", "store/sqlite", "registry", "methods", "server", "client", "internal/egress", "internal/outcome", "internal/credential"},
 	"internal/egress":     {"arc"},
 	"internal/hostload":   {},

@@ -15,6 +15,8 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofrs/flock"
+
+	"github.com/arcd-io/arcd/internal/wholefile"
 )
 
 // Limits of the files and locks.
@@ -94,11 +96,8 @@ func damaged(path string, cause error) error {
 		"%s cannot be used: %s; correct it, or move it away and set it up again", path, cause)}
 }
 
-// writeFile puts v in the place of the file, whole or not at all, with mode 0600:
-// readers see the old content or the new, even after a power cut. The lock of the
-// file is held, so one name for what is not finished yet is enough, and what a
-// killed process left of it goes with the next change.
-func writeFile(path string, v any) (err error) {
+// writeFile puts v in the place of the file. The lock of the file is held.
+func writeFile(path string, v any) error {
 	content, err := jsonv2.Marshal(v, jsontext.WithIndent("  "), jsonv2.Deterministic(true))
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", path, err)
@@ -106,39 +105,11 @@ func writeFile(path string, v any) (err error) {
 	if len(content) >= maxFile {
 		return invalidf("%s would be larger than %d bytes", path, maxFile)
 	}
-	// A link stays a link: what it points at is replaced.
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	draft := path + ".new"
-	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(draft, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
+	err = wholefile.Write(path, append(content, '\n'))
+	if failed, ok := errors.AsType[*fs.PathError](err); ok && failed.Op == "open" {
 		return unwritable(filepath.Dir(path), err)
 	}
-	_, err = f.Write(append(content, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(draft))
-	}
-	if err := os.Rename(draft, path); err != nil {
-		return errors.Join(err, os.Remove(draft))
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes a rename last.
-func syncFolder(folder string) error {
-	d, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if runtime.GOOS == "windows" {
-		err = nil // folders cannot be synced there
-	}
-	return errors.Join(err, d.Close())
+	return err
 }
 
 // makeFolder makes a folder that only its owner can use. One that others may
