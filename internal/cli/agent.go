@@ -90,7 +90,7 @@ func (a agentItem) show(p *page) {
 	if a.Registered != nil && *a.Registered {
 		p.field("registered", textOr(a.RegisteredAt, "yes"))
 	}
-	p.field("last seen", textOr(a.LastSeen, ""))
+	p.field("last seen", value(a.LastSeen))
 	p.field("methods", strings.Join(a.Methods, ", "))
 	if a.About != nil {
 		p.quote("the agent says", a.About.text())
@@ -101,8 +101,8 @@ func (a agentItem) show(p *page) {
 func (a *agentAbout) text() string {
 	var lines []string
 	for _, line := range [][2]string{
-		{"name", textOr(a.Name, "")}, {"type", textOr(a.Type, "")}, {"version", textOr(a.Version, "")}, {"owner", textOr(a.Owner, "")},
-		{"endpoint", textOr(a.Endpoint, "")}, {"capabilities", strings.Join(a.Capabilities, ", ")}, {"", textOr(a.Description, "")},
+		{"name", value(a.Name)}, {"type", value(a.Type)}, {"version", value(a.Version)}, {"owner", value(a.Owner)},
+		{"endpoint", value(a.Endpoint)}, {"capabilities", strings.Join(a.Capabilities, ", ")}, {"", value(a.Description)},
 	} {
 		if line[1] != "" {
 			lines = append(lines, strings.TrimPrefix(line[0]+": "+line[1], ": "))
@@ -119,7 +119,7 @@ func textOr(text *string, other string) string {
 	return *text
 }
 
-func (a agentItem) plain() []string { return []string{textOr(a.AgentID, "")} }
+func (a agentItem) plain() []string { return []string{value(a.AgentID)} }
 
 // agentItems is the result of "agent list" and "agent search".
 type agentItems struct {
@@ -137,7 +137,7 @@ func (l agentItems) show(p *page) {
 		if about == nil {
 			about = &agentAbout{}
 		}
-		rows = append(rows, []string{textOr(a.AgentID, "?"), a.Status, textOr(a.LastSeen, ""), textOr(about.Type, ""), strings.Join(about.Capabilities, ", ")})
+		rows = append(rows, []string{textOr(a.AgentID, "?"), a.Status, value(a.LastSeen), value(about.Type), strings.Join(about.Capabilities, ", ")})
 	}
 	p.table(filled([]string{"AGENT", "STATUS", "LAST SEEN", "TYPE", "CAPABILITIES"}, rows))
 }
@@ -224,7 +224,7 @@ func (a *agentCard) run(ctx context.Context, c *console) (any, error) {
 func (c *console) card(ctx context.Context, server *client.Client, id string) (any, error) {
 	card, err := server.GetAgentCard(ctx, id)
 	if errors.Is(err, arc.ErrNotFound) {
-		return nil, outcome.Errorf(outcome.AgentNotFound, "%s has no agent %s", c.link.server, id).Because(err)
+		return nil, outcome.Errorf(outcome.AgentNotFound, "%s has no agent %s.", c.link.server, id).Because(err)
 	}
 	if err != nil {
 		return nil, err

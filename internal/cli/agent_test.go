@@ -89,25 +89,35 @@ func TestRegisteredAgent(t *testing.T) {
 		"--capability", "forecast,storm", "--owner", "Weather team", "--public-key", strings.Repeat("ab", 32), "--metadata", "region=north",
 		"--unvalidated", "--output-file", "weather.token",
 	}
+	var next string // the command that the last result names
 	effect := func(env []string, args ...string) string {
 		t.Helper()
 		got := run(t, env, args...)
-		var data struct{ Effect string }
+		var data struct {
+			Effect string
+			Next   string `json:"next_command"`
+		}
 		e := validateEnvelope(t, got.stdout, "")
 		if err := json.Unmarshal(e.Data, &data); err != nil || got.code != 0 {
 			t.Fatalf("arcd %s: exit %d, %s", strings.Join(args, " "), got.code, got.stdout)
 		}
+		next = data.Next
 		return data.Effect
 	}
 	if got := effect(env, append(register, "--dry-run")...); got != "would_create" {
 		t.Errorf("effect is %s", got)
 	}
-	nowhere := append(register[:len(register)-1:len(register)-1], "no/such/folder/token")
-	if e := validateEnvelope(t, run(t, env, nowhere...).stdout, ""); e.exit() != 4 {
-		t.Errorf("a file that cannot be written: exit %d %s", e.exit(), e.code())
+	for _, file := range []string{"no/such/folder/token", t.TempDir()} { // refused before the agent is registered
+		nowhere := append(register[:len(register)-1:len(register)-1], file)
+		if e := validateEnvelope(t, run(t, env, nowhere...).stdout, ""); e.exit() != 4 || string(e.Data) != "null" {
+			t.Errorf("a token for %s: exit %d %s, data %s", file, e.exit(), e.code(), e.Data)
+		}
 	}
-	if got := effect(env, register...); got != "created" {
+	if got := effect(env, append(register, "--token", "env:KEY")...); got != "created" {
 		t.Errorf("effect is %s", got)
+	}
+	if !strings.Contains(next, "weather.token") || strings.Contains(next, "env:KEY") { // the agent's token, not the one of this call
+		t.Errorf("next is %s", next)
 	}
 	if stat, err := os.Stat("weather.token"); err != nil || stat.Mode().Perm() != 0o600 {
 		t.Errorf("the token's file: %v, %v", stat, err)

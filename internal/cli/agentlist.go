@@ -50,7 +50,7 @@ func (l *agentList) run(ctx context.Context, c *console) (any, error) {
 		Type: l.Type, Status: l.Status, Capabilities: l.Capability, Limit: l.Limit, After: string(l.Cursor),
 	})
 	if errors.Is(err, arc.ErrNotFound) {
-		return nil, outcome.Errorf(outcome.NotSupported, "%s has no agent registry, which these filters need", c.link.server).Because(err).
+		return nil, outcome.Errorf(outcome.NotSupported, "%s has no agent registry, which these filters need.", c.link.server).Because(err).
 			Suggest("arcd agent list, without filters, lists the agents of the server.")
 	}
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *agentSearch) run(ctx context.Context, c *console) (any, error) {
 		Query: s.query(), TopK: &s.Limit, MinSimilarity: &s.MinSimilarity, Capabilities: s.Capability, AgentType: s.Type,
 	})
 	if errors.Is(err, arc.ErrNotFound) {
-		return nil, outcome.Errorf(outcome.NotSupported, "%s has no agent registry to search", c.link.server).Because(err).
+		return nil, outcome.Errorf(outcome.NotSupported, "%s has no agent registry to search.", c.link.server).Because(err).
 			Suggest("arcd agent list lists the agents of the server.")
 	}
 	if err != nil {

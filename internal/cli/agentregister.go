@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -165,12 +164,15 @@ func (r *agentRegister) canKeep() error {
 	if r.OutputFile == "" {
 		return nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(r.OutputFile), ".arcd-*")
+	err := replaceable(r.OutputFile)
 	if err == nil {
-		err = errors.Join(f.Close(), os.Remove(f.Name()))
+		var f *os.File
+		if f, err = os.CreateTemp(filepath.Dir(r.OutputFile), ".arcd-*"); err == nil {
+			err = errors.Join(f.Close(), os.Remove(f.Name()))
+		}
 	}
 	if err != nil {
-		return outcome.Errorf(outcome.Precondition, "the token could not be written: %s", fileCause(err)).Because(err)
+		return outcome.Errorf(outcome.Precondition, "The token could not be written: %s.", fileCause(err)).Because(err)
 	}
 	return nil
 }
@@ -191,11 +193,11 @@ func (r *agentRegister) keep(c *console, done *arc.Registered) (any, error) {
 		err = writePrivate(path, done.AccessToken+"\n")
 	}
 	if err != nil {
-		return data, outcome.Errorf(outcome.Precondition, "the agent is registered, but its token cannot be written: %s", fileCause(err)).Because(err)
+		return data, outcome.Errorf(outcome.Precondition, "The agent is registered, but its token cannot be written: %s.", fileCause(err)).Because(err)
 	}
 	data.File = &path
 	if !strings.ContainsAny(path, " \t\n\"'\\$`") {
-		next := c.reauthCommand("agent heartbeat " + string(r.ID) + " --token file:" + path)
+		next := c.nextCommand("agent heartbeat " + string(r.ID) + " --token file:" + path)
 		data.NextCommand = &next
 	}
 	return data, nil
@@ -208,7 +210,7 @@ func (d registeredData) show(p *page) {
 	}
 	p.line("registered %s", d.AgentID)
 	p.field("token", textOr(d.File, d.Token))
-	p.command("next", textOr(d.NextCommand, ""))
+	p.command("next", value(d.NextCommand))
 }
 
 // agentUnregister is "arcd agent unregister".
@@ -257,7 +259,7 @@ func (u *agentUnregister) run(ctx context.Context, c *console) (any, error) {
 func (c *console) agentError(err error) *outcome.Error {
 	e := c.classify(err)
 	if e.Code == outcome.NotFound {
-		e.Code, e.Suggestion, e.Aliases = outcome.AgentNotFound, outcome.AgentNotFound.Cure(), slices.Clone(outcome.AgentNotFound.Aliases())
+		e.Code, e.Suggestion, e.Aliases = outcome.AgentNotFound, outcome.AgentNotFound.Cure(), outcome.AgentNotFound.Aliases()
 	}
 	return e
 }

@@ -22,7 +22,7 @@ type authCommand struct {
 
 // authExits are the exit codes of commands that ask a token endpoint.
 func authExits(more ...outcome.Exit) []outcome.Exit {
-	return append(more, outcome.ExitNotFound, outcome.ExitConflict, outcome.ExitTimeout, outcome.ExitDenied, outcome.ExitRateLimited, outcome.ExitUnavailable)
+	return append(more, outcome.ExitNotFound, outcome.ExitConflict, outcome.ExitDenied, outcome.ExitRateLimited, outcome.ExitUnavailable)
 }
 
 // States of a credential.
@@ -90,14 +90,6 @@ func optional(text string) *string {
 		return nil
 	}
 	return &text
-}
-
-// textOf is optional's inverse.
-func textOf(text *string) string {
-	if text == nil {
-		return ""
-	}
-	return *text
 }
 
 // wouldBe is an effect as a dry run tells it.

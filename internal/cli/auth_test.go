@@ -444,3 +444,22 @@ func TestAuthCheck(t *testing.T) {
 	told(t, low, 2, "VALIDATION_ERROR", "auth", "check", "--for", "tsk.create")
 	told(t, low, 2, "VALIDATION_ERROR", "auth", "check", "--for", "version")
 }
+
+// A file takes the place of files only: not of a folder, nor of a device.
+func TestTokenFileTakesNoOthersPlace(t *testing.T) {
+	env := home(t, "ARCD_TOKEN=opaque")
+	for _, path := range []string{t.TempDir(), os.DevNull} {
+		told(t, env, 4, "PRECONDITION_FAILED", "auth", "token", "--output-file", path)
+		if stat, err := os.Stat(path); err != nil || stat.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", path, stat, err)
+		}
+	}
+}
+
+// A login that has nothing to log in with does not name itself as the cure.
+func TestLoginWithNothingTellsPeopleWhatToGive(t *testing.T) {
+	got := run(t, home(t), "-o", "text", "auth", "login", "--headless")
+	if got.code != 4 || !strings.Contains(got.stderr, "cure: Set ARCD_CLIENT_ID") {
+		t.Errorf("exit %d\n%s", got.code, got.stderr)
+	}
+}

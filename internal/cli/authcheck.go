@@ -77,7 +77,7 @@ func (a *authCheck) run(ctx context.Context, c *console) (any, error) {
 	verdict := judgeScopes(required, active)
 	data.RequiredScopes, data.MissingScopes = verdict.RequiredScopes, verdict.MissingScopes
 	if active != nil {
-		data.ExtraScopes = lacking(active, required)
+		data.ExtraScopes = outcome.Without(active, required)
 		over := len(data.ExtraScopes) > 0
 		data.OverPrivileged = &over
 	}
@@ -117,22 +117,11 @@ func unknownFor(name string, needs map[string][]string, c *console) error {
 func judgeScopes(required, active []string) commandScopes {
 	s := commandScopes{RequiredScopes: append([]string{}, required...)}
 	if active != nil || len(required) == 0 {
-		s.MissingScopes = lacking(required, active)
+		s.MissingScopes = outcome.Without(required, active)
 		allowed := len(s.MissingScopes) == 0
 		s.Allowed = &allowed
 	}
 	return s
-}
-
-// lacking gives those of wanted that are not in have.
-func lacking(wanted, have []string) []string {
-	rest := []string{}
-	for _, scope := range wanted {
-		if !slices.Contains(have, scope) {
-			rest = append(rest, scope)
-		}
-	}
-	return rest
 }
 
 // lacksScopes is the error of a credential that may not do what is asked about.

@@ -109,7 +109,7 @@ func (in *login) pending(shown *credential.DeviceLogin) loggedIn {
 	if in.ClientID != "" && !strings.ContainsAny(in.ClientID, " \t\n\"'\\$`") {
 		command += " --client-id " + in.ClientID
 	}
-	next := in.c.reauthCommand(command)
+	next := in.c.nextCommand(command)
 	data.OpenURL, data.UserCode, data.NextCommand = &shown.OpenURL, &shown.UserCode, &next
 	return data
 }
@@ -119,7 +119,7 @@ func (in *login) ask(what string) (string, error) {
 	fmt.Fprintf(in.c.stderr, "%s: ", what)
 	text, err := bufio.NewReader(oneByte{in.c.stdin}).ReadString('\n')
 	if text = strings.TrimSpace(text); text == "" {
-		return "", outcome.Errorf(outcome.InputRequired, "no %s was entered", strings.ToLower(what)).Because(err)
+		return "", outcome.Errorf(outcome.InputRequired, "No %s was entered.", strings.ToLower(what)).Because(err)
 	}
 	return text, nil
 }
@@ -156,7 +156,7 @@ func (in *login) askSecret(ctx context.Context, what string) (string, error) {
 	case read := <-entered:
 		fmt.Fprintln(in.c.stderr)
 		if read.err != nil || read.text == "" {
-			return "", outcome.Errorf(outcome.InputRequired, "no %s was entered", strings.ToLower(what)).Because(read.err)
+			return "", outcome.Errorf(outcome.InputRequired, "No %s was entered.", strings.ToLower(what)).Because(read.err)
 		}
 		return read.text, nil
 	}

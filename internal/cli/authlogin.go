@@ -333,26 +333,26 @@ func (in *login) failed(ctx context.Context, err error) error {
 func (d loggedIn) show(p *page) {
 	switch d.Status {
 	case "pending":
-		p.line("Open %s and enter the code %s", outcome.Clean(textOf(d.OpenURL)), p.paint(bold, textOf(d.UserCode)))
-		p.field("then", textOf(d.NextCommand))
+		p.line("Open %s and enter the code %s", outcome.Clean(value(d.OpenURL)), p.paint(bold, value(d.UserCode)))
+		p.field("then", value(d.NextCommand))
 		return
 	case "not_started":
 		p.line("Would log in at %s (%s).", outcome.Clean(d.Server), d.Grant)
 		return
 	}
 	p.line("%s", p.paint(green, "Logged in."))
-	p.field("user", textOf(d.User))
+	p.field("user", value(d.User))
 	p.field("server", d.Server)
-	p.field("context", textOf(d.Context))
+	p.field("context", value(d.Context))
 	showScopes(p, d.Scopes)
-	p.field("expires", textOf(d.ExpiresAt))
+	p.field("expires", value(d.ExpiresAt))
 	p.field("refresh", map[bool]string{true: "possible: arcd auth refresh", false: "not possible"}[d.Refreshable])
-	p.field("stored in", textOf(d.StoredIn))
+	p.field("stored in", value(d.StoredIn))
 }
 
 func (d loggedIn) plain() []string {
 	if d.Status == "pending" {
-		return []string{textOf(d.OpenURL), textOf(d.UserCode)}
+		return []string{value(d.OpenURL), value(d.UserCode)}
 	}
 	return []string{d.Status}
 }

@@ -101,9 +101,9 @@ func (d loggedOut) show(p *page) {
 	case "noop":
 		p.line("Nothing was stored.")
 	case "would_delete":
-		p.line("Would delete %s for %s.", outcome.Clean(textOf(d.Source)), outcome.Clean(d.Server))
+		p.line("Would delete %s for %s.", outcome.Clean(value(d.Source)), outcome.Clean(d.Server))
 	default:
-		p.line("Deleted %s for %s.", outcome.Clean(textOf(d.Source)), outcome.Clean(d.Server))
+		p.line("Deleted %s for %s.", outcome.Clean(value(d.Source)), outcome.Clean(d.Server))
 	}
 }
 

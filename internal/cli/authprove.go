@@ -48,7 +48,7 @@ func (in *login) prove(ctx context.Context) error {
 // offline_access, in the same words. have is nil for one that does not tell its
 // scopes.
 func (in *login) lacksAsked(have []string) error {
-	lacks := lacking(in.c.knownScopes(strings.Join(words(in.Scope), " ")), have)
+	lacks := outcome.Without(in.c.knownScopes(strings.Join(words(in.Scope), " ")), have)
 	if have == nil || len(lacks) == 0 {
 		return nil
 	}

@@ -134,7 +134,7 @@ func (c *console) refreshFailed(ctx context.Context, err error) error {
 func (c *console) noTokenService(e *outcome.Error, err error) {
 	if e.Code == outcome.ConnectionFailed || e.Code == outcome.Timeout || e.Code == outcome.TLSConfig {
 		e.Message = "The token service gives no answer: " + shorten(outcome.Clean(err.Error())) + "."
-		e.Suggestion = "Check the token endpoint: " + c.reauthCommand("doctor auth")
+		e.Suggestion = "Check the token endpoint: " + c.nextCommand("doctor auth")
 	}
 	if address := c.link.target.TokenURL; address != "" {
 		e.Network.Server = address
@@ -167,10 +167,10 @@ func (r refreshed) show(p *page) {
 	default:
 		p.line("%s", p.paint(green, "The credential was renewed."))
 	}
-	p.field("user", textOf(r.User))
-	p.field("expires", textOf(r.ExpiresAt))
-	p.field("stored in", textOf(r.StoredIn))
-	p.field("instead of", textOf(r.Superseded))
+	p.field("user", value(r.User))
+	p.field("expires", value(r.ExpiresAt))
+	p.field("stored in", value(r.StoredIn))
+	p.field("instead of", value(r.Superseded))
 }
 
 func (r refreshed) plain() []string { return []string{r.Effect} }

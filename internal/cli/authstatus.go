@@ -36,7 +36,7 @@ type credentialState struct {
 func (*authStatus) row() row {
 	return row{
 		danger: safe, data: credentialState{}, timeout: 30 * time.Second,
-		exits: []outcome.Exit{outcome.ExitNotFound, outcome.ExitTimeout, outcome.ExitDenied, outcome.ExitExpired, outcome.ExitRateLimited, outcome.ExitUnavailable},
+		exits: []outcome.Exit{outcome.ExitNotFound, outcome.ExitDenied, outcome.ExitExpired, outcome.ExitRateLimited, outcome.ExitUnavailable},
 		long: "Exit code 0: good. 10: over, or over sooner than --min-ttl allows. 8: none, or the server refuses it. The data is filled in each time. " +
 			"Without --verify nobody is called. A server that cannot be reached is exit code 12 and says nothing about the credential.",
 		examples: []string{"arcd auth status", "arcd auth status --min-ttl 10m", "arcd auth status --verify"},
@@ -106,7 +106,7 @@ func (c *console) expiring(found *credential.Credential, minTTL time.Duration) *
 	e.Auth = &outcome.Auth{ExpiresAt: outcome.Instant(found.Facts.ExpiresAt), DetectedBy: "client"}
 	c.completeAuth(e)
 	if e.RefreshCommand != nil { // a refresh that is content with any lifetime would not help
-		refresh := c.reauthCommand("auth refresh --min-ttl " + minTTL.String())
+		refresh := c.nextCommand("auth refresh --min-ttl " + minTTL.String())
 		e.ReauthCommand, e.RefreshCommand, e.FixCommand = refresh, &refresh, refresh
 		e.Hint = "Run " + refresh + ", or put a fresh token into " + credential.EnvToken + "."
 		e.Suggestion = "Run " + refresh + ", then send the same command again."
@@ -180,9 +180,9 @@ func (s credentialState) show(p *page) {
 	}
 	p.line("%s %s", p.paint(dim, pad("state:", 12)), p.paint(colour, s.State))
 	p.field("server", s.Server)
-	p.field("context", textOf(s.Context))
-	p.field("source", textOf(s.Source))
-	p.field("user", textOf(s.User))
+	p.field("context", value(s.Context))
+	p.field("source", value(s.Source))
+	p.field("user", value(s.User))
 	showScopes(p, s.Scopes)
 	if s.ExpiresAt != nil {
 		left := remaining(time.Duration(*s.ExpiresInS)*time.Second, true)

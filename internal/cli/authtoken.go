@@ -64,14 +64,26 @@ func (a *authToken) run(ctx context.Context, c *console) (any, error) {
 		err = writePrivate(path, token+"\n")
 	}
 	if err != nil {
-		return nil, outcome.Errorf(outcome.Precondition, "the token cannot be written: %s", fileCause(err)).Because(err)
+		return nil, outcome.Errorf(outcome.Precondition, "The token cannot be written: %s.", fileCause(err)).Because(err)
 	}
 	data.File = &path
 	return data, nil
 }
 
+// replaceable refuses what a file must not take the place of: a folder, or a device
+// such as /dev/stdout.
+func replaceable(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	return nil
+}
+
 // writePrivate writes a file that nobody else may read, whole or not at all.
 func writePrivate(path, content string) error {
+	if err := replaceable(path); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // with mode 0600
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func (b *backupCommand) run(ctx context.Context, io *console) (any, error) {
 	}
 	err = sqlite.Backup(ctx, strings.TrimPrefix(l.Store, "sqlite:"), b.File)
 	if errors.Is(err, store.ErrExists) {
-		return nil, outcome.Errorf(outcome.AlreadyExists, "%s exists; a backup never overwrites a file", b.File)
+		return nil, outcome.Errorf(outcome.AlreadyExists, "%s exists; a backup never overwrites a file.", b.File)
 	}
 	if err != nil {
 		return nil, err

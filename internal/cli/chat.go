@@ -51,8 +51,8 @@ func (d *chatData) fill(c *console, of ofAgent, chat *arc.Chat) {
 func (d *chatData) link(c *console, of ofAgent) {
 	d.Agent = optional(string(of.Agent))
 	if d.ChatID != nil && value(d.Status) != string(arc.ChatClosed) {
-		d.SendCommand = optional(c.reauthCommand("chat send " + *d.ChatID + of.words() + " --input-file -"))
-		d.EndCommand = optional(c.reauthCommand("chat end " + *d.ChatID + of.words()))
+		d.SendCommand = optional(c.nextCommand("chat send " + *d.ChatID + of.words() + " --input-file -"))
+		d.EndCommand = optional(c.nextCommand("chat end " + *d.ChatID + of.words()))
 	}
 }
 
@@ -269,7 +269,7 @@ func (d chatData) plain() []string {
 
 // resume is the command that reads on in a chat.
 func (c *console) resume(id string, of ofAgent, seq int64) string {
-	return c.reauthCommand("chat send " + id + of.words() + " --resume-from " + strconv.FormatInt(seq, 10))
+	return c.nextCommand("chat send " + id + of.words() + " --resume-from " + strconv.FormatInt(seq, 10))
 }
 
 // events is what the client gives of a stream.

@@ -99,7 +99,7 @@ const grace = time.Second
 
 // panicked makes an error of a defect. The stack is for stderr with --debug only.
 func panicked(r any) error {
-	return outcome.Errorf(outcome.Internal, "a defect of arcd ended the command").
+	return outcome.Errorf(outcome.Internal, "A defect of arcd ended the command.").
 		Because(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 }
 
@@ -160,7 +160,11 @@ func untilSignal(ctx context.Context) (context.Context, *signals) {
 	over := make(chan struct{})
 	s := &signals{ctx: ctx, second: make(chan struct{})}
 	s.stop = func() {
-		signal.Stop(caught)
+		// After a signal the process is about to end, and another one must not take its
+		// exit code away.
+		if _, ended := errors.AsType[signaled](context.Cause(ctx)); !ended {
+			signal.Stop(caught)
+		}
 		close(over)
 		cancel(nil)
 	}

@@ -77,7 +77,7 @@ func (c *clientAdd) run(_ context.Context, io *console) (any, error) {
 	client := auth.Client{Scopes: words(c.Scope), Agents: words(c.Agent), Audience: c.Audience, Admin: c.Admin}
 	secret, err := c.store(io, l.Auth.Issuer.ClientsFile, client)
 	if errors.Is(err, auth.ErrClientExists) {
-		return nil, outcome.Errorf(outcome.AlreadyExists, "%v", err).Because(err)
+		return nil, outcome.Errorf(outcome.AlreadyExists, "%s", outcome.Sentence(err.Error())).Because(err)
 	}
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (c *clientAdd) check(p *problems) {
 func (c *clientAdd) fits(io *console, l *loaded) error {
 	// A client of the configuration would hide the one in the file.
 	if _, ok := l.Auth.Issuer.Clients[c.Name]; ok {
-		return outcome.Errorf(outcome.AlreadyExists, "the configuration already has a client %s (auth.issuer.clients.%s)", c.Name, c.Name)
+		return outcome.Errorf(outcome.AlreadyExists, "The configuration already has a client %s (auth.issuer.clients.%s).", c.Name, c.Name)
 	}
 	if c.Name == devClient {
 		io.warn("HIDDEN_BY_DEV", "\"arcd serve --dev\" has a client %s of its own, which hides this one", devClient)
@@ -274,7 +274,7 @@ func (c *clientRemove) run(_ context.Context, io *console) (any, error) {
 		return nil, fmt.Errorf("reading clients: %w", err)
 	}
 	if _, ok := added[c.Name]; !ok {
-		return nil, outcome.Errorf(outcome.NotFound, "%s has no client %s", l.Auth.Issuer.ClientsFile, c.Name)
+		return nil, outcome.Errorf(outcome.NotFound, "%s has no client %s.", l.Auth.Issuer.ClientsFile, c.Name)
 	}
 	if err := c.gate(io, "remove", "client "+c.Name); err != nil {
 		return nil, err

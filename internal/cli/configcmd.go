@@ -81,9 +81,9 @@ func badConfig(err error) error {
 		}
 		found = append(found, outcome.Problem{Code: outcome.BadConfig, Field: key, Message: what})
 	}
-	e := outcome.Errorf(outcome.BadConfig, "%d things are wrong with the configuration", len(found)).Because(err)
+	e := outcome.Errorf(outcome.BadConfig, "%d things are wrong with the configuration.", len(found)).Because(err)
 	if len(found) == 1 {
-		e.Message = err.Error()
+		e.Message = outcome.Sentence(err.Error())
 	}
 	e.Errors = found
 	return e

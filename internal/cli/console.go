@@ -186,7 +186,7 @@ func (c *console) judge(ctx context.Context, err error) error {
 		return cancelled(s, err)
 	}
 	if t, ok := errors.AsType[timedOut](cause); ok && interrupted(err) {
-		e := outcome.Errorf(outcome.Timeout, "%s, and the command was not done", t.Error()).Because(err)
+		e := outcome.Errorf(outcome.Timeout, "The time of %s was over, and the command was not done.", short(t.after)).Because(err)
 		c.classifyTimeout(e, err)
 		return e
 	}
@@ -203,7 +203,7 @@ func interrupted(err error) bool {
 // cancelled is the error of a command that a signal ended.
 func cancelled(s signaled, err error) *outcome.Error {
 	name := signalName(s.signal)
-	e := outcome.Errorf(outcome.Cancelled, "%s stopped the command", name).Because(err)
+	e := outcome.Errorf(outcome.Cancelled, "%s stopped the command.", name).Because(err)
 	e.Signal, e.Partial = name, true
 	if name == "SIGTERM" {
 		e.Exit = outcome.ExitTerminated

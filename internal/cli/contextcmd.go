@@ -42,12 +42,12 @@ func (i contextItem) show(p *page) {
 	p.field("context", i.Name)
 	p.field("current", map[bool]string{true: "yes"}[i.Current])
 	p.field("server", i.Server)
-	p.field("agent", textOf(i.Agent))
-	p.field("token url", textOf(i.TokenURL))
-	p.field("client", textOf(i.ClientID))
+	p.field("agent", value(i.Agent))
+	p.field("token url", value(i.TokenURL))
+	p.field("client", value(i.ClientID))
 	showScopes(p, i.Scopes)
-	p.field("audience", textOf(i.Audience))
-	p.field("ca file", textOf(i.CAFile))
+	p.field("audience", value(i.Audience))
+	p.field("ca file", value(i.CAFile))
 }
 
 func (i contextItem) plain() []string { return []string{i.Server} }
@@ -74,7 +74,7 @@ func (c *console) contextFile() (credential.ContextFile, credential.Contexts, er
 
 // unknownContext is the error of a name that is not there.
 func unknownContext(name string, all credential.Contexts) *outcome.Error {
-	e := outcome.Errorf(outcome.ContextNotFound, "there is no context %q", name)
+	e := outcome.Errorf(outcome.ContextNotFound, "There is no context %q.", name)
 	if near := nearest(name, all.Names()); near != "" {
 		e.Suggest("Did you mean %s? arcd context list shows all.", near)
 	}
@@ -114,7 +114,7 @@ func (d contextItems) show(p *page) {
 	}
 	var rows [][]string
 	for _, i := range d.Items {
-		rows = append(rows, []string{map[bool]string{true: "*"}[i.Current], i.Name, i.Server, textOf(i.ClientID)})
+		rows = append(rows, []string{map[bool]string{true: "*"}[i.Current], i.Name, i.Server, value(i.ClientID)})
 	}
 	p.table([]string{" ", "NAME", "SERVER", "CLIENT"}, rows)
 }
@@ -146,7 +146,7 @@ func (s *contextShow) run(_ context.Context, c *console) (any, error) {
 		name = all.Current
 	}
 	if name == "" {
-		return nil, outcome.Errorf(outcome.ContextNotFound, "no context is the current one").Suggest("arcd context use NAME chooses one.")
+		return nil, outcome.Errorf(outcome.ContextNotFound, "No context is the current one.").Suggest("arcd context use NAME chooses one.")
 	}
 	if _, ok := all.Contexts[name]; !ok {
 		return nil, unknownContext(name, all)

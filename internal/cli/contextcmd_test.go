@@ -62,7 +62,7 @@ func TestContextsDamaged(t *testing.T) {
 func TestStatus(t *testing.T) {
 	env := home(t)
 	told(t, env, 0, "", "status").has(t, map[string]any{"logged_in": false, "credential_state": "missing", "current_context": nil, "settings": nil, "files": nil, "instance": "default"})
-	told(t, env, 0, "", "--context", "nope", "status").has(t, map[string]any{"server": nil, "problem": `there is no context "nope"`})
+	told(t, env, 0, "", "--context", "nope", "status").has(t, map[string]any{"server": nil, "problem": `There is no context "nope".`})
 	told(t, with(env, "", "ARCD_TOKEN=Bearer x"), 0, "", "status").has(t, map[string]any{"credential_state": "invalid"})
 	got := run(t, env, "--token", "SECRET123", "status")
 	if e := validateEnvelope(t, got.stdout, "status"); got.code != 2 || e.code() != "SECRET_IN_ARGV" || strings.Contains(got.stdout+got.stderr, "SECRET123") {

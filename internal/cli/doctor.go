@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // doctorCommand is "arcd doctor".
 type doctorCommand struct {
-	What    string `arg:"" optional:"" default:"all" help:"What to look at: all, auth (where the credential comes from), tls (the way to the server) or token (why it would be refused)."`
+	What    string `arg:"" optional:"" enum:"all,auth,tls,token" default:"all" help:"What to look at: all, auth (where the credential comes from), tls (the way to the server) or token (why it would be refused)."`
 	Offline bool   `help:"Call nobody."`
 }
 
@@ -44,18 +43,10 @@ type checkSummary struct {
 
 func (*doctorCommand) row() row {
 	return row{
-		danger: safe, data: diagnosis{}, timeout: time.Minute, exits: []outcome.Exit{outcome.ExitTimeout},
+		danger: safe, data: diagnosis{}, timeout: time.Minute,
 		long: "Exit code 1 (CHECK_FAILED) if a required check fails; each failed one says how to mend it. The token is looked at and sent to the server; it is never shown. " +
 			"Only the server's own metadata decides whose keys are fetched.",
 		examples: []string{"arcd doctor", "arcd doctor token", "arcd doctor token --offline", "arcd doctor tls --server https://arc.example"},
-	}
-}
-
-func (d *doctorCommand) check(p *problems) {
-	if what := []string{"all", "auth", "tls", "token"}; !slices.Contains(what, d.What) {
-		p.report(outcome.Problem{
-			Code: outcome.Validation, Field: "<what>", Input: shorten(d.What), Message: "must be one of " + strings.Join(what, ", "), Corrected: nearest(d.What, what),
-		})
 	}
 }
 
@@ -106,10 +97,11 @@ func (x *examination) pass(name, format string, args ...any) {
 	x.add(name, &ok, false, fmt.Sprintf(format, args...), "", "")
 }
 
-// fail notes a check that is not. required: calls fail because of it.
+// fail notes a check that is not. required: calls fail because of it. The full stop
+// of a whole sentence goes, since the problem is named within others.
 func (x *examination) fail(name string, required bool, problem, fix string) {
 	ok := false
-	x.add(name, &ok, required, "", problem, fix)
+	x.add(name, &ok, required, "", strings.TrimSuffix(problem, "."), fix)
 }
 
 // skip notes a check that could not be made, and why.
@@ -137,8 +129,8 @@ func (x *examination) conclude() (any, error) {
 	}
 	switch {
 	case first != nil:
-		data.Verdict = fmt.Sprintf("Calls would fail: %s.", textOf(first.Error))
-		e := outcome.Errorf(outcome.CheckFailed, "The check %s failed: %s.", first.Name, textOf(first.Error))
+		data.Verdict = fmt.Sprintf("Calls would fail: %s.", value(first.Error))
+		e := outcome.Errorf(outcome.CheckFailed, "The check %s failed: %s.", first.Name, value(first.Error))
 		if first.Fix != nil {
 			e.Suggest("%s", *first.Fix)
 		}
@@ -156,15 +148,15 @@ func (d diagnosis) show(p *page) {
 	for _, check := range d.Checks {
 		switch {
 		case check.OK == nil:
-			p.hang(p.paint(dim, "-")+" "+pad(check.Name, wide), textOf(check.Detail))
+			p.hang(p.paint(dim, "-")+" "+pad(check.Name, wide), value(check.Detail))
 		case *check.OK:
-			p.hang(p.paint(green, "✓")+" "+pad(check.Name, wide), textOf(check.Detail))
+			p.hang(p.paint(green, "✓")+" "+pad(check.Name, wide), value(check.Detail))
 		default:
 			mark, colour := "!", yellow
 			if check.Required {
 				mark, colour = "✗", red
 			}
-			p.hang(p.paint(colour, mark)+" "+p.paint(bold, pad(check.Name, wide)), textOf(check.Error))
+			p.hang(p.paint(colour, mark)+" "+p.paint(bold, pad(check.Name, wide)), value(check.Error))
 			if check.Fix != nil {
 				p.hang("    "+p.paint(cyan, "fix:"), *check.Fix)
 			}

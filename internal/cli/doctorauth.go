@@ -61,12 +61,12 @@ func (x *examination) sources(ctx context.Context) *credential.Credential {
 	case none != nil && none.OtherServer != "":
 		x.fail("auth.source", true, "the credential of this context is for "+none.OtherServer+", and is given to no other server", x.login())
 	case none != nil && none.Mintable:
-		x.fail("auth.source", true, "there is no credential yet, but "+credential.EnvClientID+" and its secret can get one", "Get one: "+x.c.reauthCommand("auth refresh"))
+		x.fail("auth.source", true, "there is no credential yet, but "+credential.EnvClientID+" and its secret can get one", "Get one: "+x.c.nextCommand("auth refresh"))
 	case none != nil:
 		x.fail("auth.source", true, "there is no credential", x.login())
 	case err != nil:
 		e := x.c.classify(err)
-		x.fail("auth.source", true, strings.TrimSuffix(e.Message, "."), e.Suggestion)
+		x.fail("auth.source", true, e.Message, e.Suggestion)
 	case found.Superseded != "":
 		x.pass("auth.source", "%s, in place of the expired token of %s", found.Source, found.Superseded)
 	case len(given) > 0:
@@ -89,10 +89,10 @@ func (x *examination) stored(ctx context.Context, used *credential.Credential) {
 		x.skip("auth.stored", "nothing is stored for this server")
 	case err != nil:
 		e := x.c.classify(err)
-		x.fail("auth.stored", used == nil, strings.TrimSuffix(e.Message, "."), e.Suggestion)
+		x.fail("auth.stored", used == nil, e.Message, e.Suggestion)
 	default:
 		left, known := found.Left(x.c.now())
-		x.pass("auth.stored", "%s of %s %s", found.Source, textOf(user(found.Facts)), remaining(left, known))
+		x.pass("auth.stored", "%s of %s %s", found.Source, value(user(found.Facts)), remaining(left, known))
 	}
 }
 

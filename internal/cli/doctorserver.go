@@ -14,7 +14,6 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
-	"github.com/arcd-io/arcd/internal/outcome"
 )
 
 // against compares the token with what the server says of itself, and then asks
@@ -192,13 +191,13 @@ func (x *examination) accepted(ctx context.Context, t *looked) {
 	case good:
 		x.pass("token.accepted", "the server takes it, but refuses the call that was tried: %s", x.c.classify(err).Message)
 	case !known:
-		x.fail("token.accepted", true, "the server gives no answer about the token: "+strings.TrimSuffix(x.c.classify(err).Message, "."), x.c.classify(err).Suggestion)
+		x.fail("token.accepted", true, "the server gives no answer about the token: "+x.c.classify(err).Message, x.c.classify(err).Suggestion)
 	case errors.Is(err, arc.ErrExpired):
 		x.fail("token.accepted", true, "the server calls the token expired", x.renew(t.found))
 	case refused != nil:
 		x.fail("token.accepted", true, why(refused), cure(refused, x.login()))
 	default:
 		e := x.c.classify(err)
-		x.fail("token.accepted", true, strings.TrimSuffix(outcome.Clean(e.Message), "."), x.login())
+		x.fail("token.accepted", true, e.Message, x.login())
 	}
 }

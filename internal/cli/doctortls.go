@@ -38,7 +38,7 @@ func (x *examination) reach(ctx context.Context) bool {
 			x.fail("tls.certificate", true, reason, fix)
 			return false
 		}
-		x.fail("server.reachable", true, strings.TrimSuffix(e.Message, "."), fix)
+		x.fail("server.reachable", true, e.Message, fix)
 		return false
 	}
 	x.pass("server.reachable", "answers in %d ms", x.reached.took.Milliseconds())
@@ -90,7 +90,7 @@ func (x *examination) way(ctx context.Context) {
 // here tells whether a host is this machine.
 func here(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // proxy tells whether one stands between.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/internal/credential"
+	"github.com/arcd-io/arcd/internal/outcome"
 )
 
 // doctorLeeway is how far clocks may differ for an arcd server that is not set up
@@ -64,14 +65,14 @@ func (x *examination) token(ctx context.Context) {
 }
 
 // login is the command that gets a credential.
-func (x *examination) login() string { return "Log in: " + x.c.reauthCommand("auth login") }
+func (x *examination) login() string { return "Log in: " + x.c.nextCommand("auth login") }
 
 // renew says how an expired token is cured.
 func (x *examination) renew(found *credential.Credential) string {
 	if found.Refreshable {
-		return "Renew it: " + x.c.reauthCommand("auth refresh")
+		return "Renew it: " + x.c.nextCommand("auth refresh")
 	}
-	return "Put a fresh token into " + credential.EnvToken + ", or log in: " + x.c.reauthCommand("auth login")
+	return "Put a fresh token into " + credential.EnvToken + ", or log in: " + x.c.nextCommand("auth login")
 }
 
 // wrapped says what surrounds a token that cannot be sent as it is. The text is
@@ -93,7 +94,7 @@ func (x *examination) wrapped() (problem, fix string) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-		return "", "Give a token there, or log in: " + x.c.reauthCommand("auth login")
+		return "", "Give a token there, or log in: " + x.c.nextCommand("auth login")
 	case len(text) > 6 && strings.EqualFold(text[:6], "bearer"):
 		return "; it begins with the word Bearer", "Keep only what stands behind the word Bearer."
 	case strings.ContainsFunc(text, func(r rune) bool { return r > 0x7e }):
@@ -258,7 +259,7 @@ func (x *examination) scopes(t *looked) {
 	}
 	var refused []string
 	for name, required := range x.c.scopesByCommand() {
-		if len(lacking(required, active)) > 0 {
+		if len(outcome.Without(required, active)) > 0 {
 			refused = append(refused, strings.ReplaceAll(name, ".", " "))
 		}
 	}

@@ -71,6 +71,9 @@ func checkEnvelope(stdout, command string) (*envelope, error) {
 	if command != "" && command != named {
 		return nil, fmt.Errorf("meta.command is %q, not %q", named, command)
 	}
+	if said, _ := e.Error["message"].(string); e.Error != nil && (said == "" || !strings.Contains(".!?", said[len(said)-1:])) {
+		return nil, fmt.Errorf("error.message is no whole sentence: %q", said)
+	}
 	if len(e.before) > 0 && !described().streaming(named) {
 		return nil, fmt.Errorf("%s is no command that streams, but wrote %d lines", named, len(lines))
 	}

@@ -43,23 +43,15 @@ type execResult struct {
 	Code *outcome.Code `json:"error_code"` // null: it succeeded
 }
 
-// execSummary counts lines.
-type execSummary struct {
-	Total     int `json:"total"`
-	Succeeded int `json:"succeeded"`
-	Failed    int `json:"failed"`
-	Skipped   int `json:"skipped"`
-}
-
 // execData is the result of "exec".
 type execData struct {
 	Results []execResult `json:"results"`
-	Summary execSummary  `json:"summary"`
+	Summary batchSummary `json:"summary"`
 }
 
 func (*execCommand) row() row {
 	return row{
-		danger: mutating, data: execData{}, stdin: maxStdin, streams: true, exits: []outcome.Exit{outcome.ExitTimeout},
+		danger: mutating, data: execData{}, stdin: maxStdin, streams: true,
 		long: `Each line is {"argv":["task","get","ID"]}: the words behind arcd. Each answers with its envelope as one JSON line, with meta._line and meta._cmd; ` +
 			"the last line is the envelope of the batch. The first line that fails ends it. Global flags of exec hold for every line. --timeout bounds the whole batch.",
 		examples: []string{
@@ -198,7 +190,7 @@ func (c *console) runLine(ctx context.Context, command command) *outcome.Error {
 func (b *execRun) read(text []byte, inner *console, words *[]string) (*parsed, error) {
 	var line execLine
 	if err := jsonv2.Unmarshal(text, &line, jsonv2.RejectUnknownMembers(true)); err != nil || len(line.Argv) == 0 {
-		e := outcome.Errorf(outcome.InvalidJSON, "the line is not an object like %s", `{"argv":["task","get","ID"]}`).Because(err)
+		e := outcome.Errorf(outcome.InvalidJSON, "The line is not an object like %s.", `{"argv":["task","get","ID"]}`).Because(err)
 		e.Suggest("Write one JSON object a line, with the words behind arcd.")
 		return nil, e
 	}
@@ -260,7 +252,7 @@ func (b *execRun) finished() (any, error) {
 	if b.data.Summary.Failed == 0 {
 		return b.data, nil
 	}
-	e := outcome.Errorf(outcome.LineFailed, "%d of %d lines failed", b.data.Summary.Failed, b.data.Summary.Total)
+	e := outcome.Errorf(outcome.LineFailed, "%d of %d lines failed.", b.data.Summary.Failed, b.data.Summary.Total)
 	b.steps(e)
 	return b.data, e
 }
@@ -268,7 +260,7 @@ func (b *execRun) finished() (any, error) {
 // ended is the end of a batch that had to stop before a line: its time was over, or
 // a signal came.
 func (b *execRun) ended(number int, cause error) error {
-	e := outcome.Errorf(outcome.LineFailed, "the batch ended before line %d", number).Because(cause)
+	e := outcome.Errorf(outcome.LineFailed, "The batch ended before line %d.", number).Because(cause)
 	e.ResumeFrom = fromLine(number)
 	b.steps(e)
 	return e
@@ -277,7 +269,7 @@ func (b *execRun) ended(number int, cause error) error {
 // stopped is the end of a batch at a line that failed. Where a credential ran out,
 // the error tells how to renew it.
 func (b *execRun) stopped(number int, failed *outcome.Error) error {
-	e := outcome.Errorf(outcome.LineFailed, "line %d failed: %s", number, failed.Message).Because(failed)
+	e := outcome.Errorf(outcome.LineFailed, "Line %d failed: %s", number, failed.Message).Because(failed)
 	e.Cause, e.FailedStep, e.ResumeFrom = failed.Code, strconv.Itoa(number), fromLine(number)
 	e.Auth, e.FixCommand, e.FixRequired = failed.Auth, failed.FixCommand, failed.FixRequired
 	if failed.Exit == outcome.ExitExpired {

@@ -241,7 +241,7 @@ func (x *explained) sentence() string {
 
 // advise lists the commands that make sense now.
 func (x *explained) advise(c *console, id string, of ofAgent) {
-	add := func(command string) { x.Next = append(x.Next, c.reauthCommand(command)) }
+	add := func(command string) { x.Next = append(x.Next, c.nextCommand(command)) }
 	switch x.WaitsFor {
 	case "caller":
 		add("task send " + id + of.words() + " --input-file -")

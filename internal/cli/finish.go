@@ -164,13 +164,11 @@ func (c *console) shrink(data any) (json.RawMessage, outcome.Cut, error) {
 // encode encodes a value as one line. Control characters that steer a terminal are
 // taken out of its texts.
 func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	text, err := outcome.Marshal(v)
+	if err != nil {
 		return nil, fmt.Errorf("encoding the result: %w", err)
 	}
-	return outcome.CleanJSON(b.Bytes()), nil
+	return outcome.CleanJSON(append(text, '\n')), nil
 }
 
 // line writes an event of a stream: a JSON line, or what show makes of it for

@@ -48,7 +48,7 @@ type globals struct {
 func (g *globals) check(p *problems) error {
 	if g.Token != "" {
 		if _, err := credential.ParseSource(g.Token); err != nil {
-			return outcome.Errorf(outcome.SecretInArgv, "--token takes env:NAME, file:PATH or - (standard input), never the token itself").Because(err)
+			return outcome.Errorf(outcome.SecretInArgv, "--token takes env:NAME, file:PATH or - (standard input), never the token itself.").Because(err)
 		}
 	}
 	if g.Server != "" {

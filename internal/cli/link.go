@@ -50,7 +50,7 @@ func (c *console) place(ctx context.Context) (*link, error) {
 		CAFile: cmp.Or(c.globals.CAFile, l.context.CAFile), ConnectTimeout: c.globals.ConnectTimeout,
 	})
 	if err != nil {
-		return nil, outcome.Errorf(outcome.TLSConfig, "--ca-file cannot be used: %v", err).Because(err)
+		return nil, outcome.Errorf(outcome.TLSConfig, "The file of authorities (--ca-file) cannot be used: %v.", err).Because(err)
 	}
 	c.traced(l.http)
 	if u, err := url.Parse(l.server); err == nil {
@@ -90,12 +90,12 @@ func (l *link) choose(c *console, folders credential.Folders) error {
 		if l.name != "" {
 			known, ok := all.Contexts[l.name]
 			if !ok {
-				return outcome.Errorf(outcome.ContextNotFound, "there is no context %q", l.name)
+				return unknownContext(l.name, all)
 			}
 			l.context = known
 		}
 	} else if g.Context != "" {
-		return outcome.Errorf(outcome.ContextNotFound, "--no-config leaves out the context %q", g.Context)
+		return outcome.Errorf(outcome.ContextNotFound, "--no-config leaves out the context %q.", g.Context)
 	}
 	l.server = cmp.Or(g.Server, l.context.Server, defaultServer)
 	return nil
@@ -211,7 +211,7 @@ func (c *console) classify(err error) *outcome.Error {
 	}
 	for _, row := range credentialErrors {
 		if errors.Is(err, row.err) {
-			e := outcome.Errorf(row.code, "%s", outcome.Clean(err.Error())).Because(err)
+			e := outcome.Errorf(row.code, "%s", outcome.Sentence(outcome.Clean(err.Error()))).Because(err)
 			if locked, ok := errors.AsType[*credential.LockedError](err); ok {
 				e.After(locked.RetryAfter)
 			}

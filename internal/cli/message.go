@@ -189,6 +189,22 @@ func (f *payloadFlag) read(ctx context.Context, c *console) (payload, error) {
 	return params, nil
 }
 
+// readWith reads the params of a call that says something: those of --raw-payload,
+// else the message of its flags as the member of that name.
+func (f *payloadFlag) readWith(ctx context.Context, c *console, name string, said *messageFlags) (payload, error) {
+	params, err := f.read(ctx, c)
+	if params != nil || err != nil {
+		return params, err
+	}
+	message, err := said.read(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	params = payload{}
+	params.set(name, message)
+	return params, nil
+}
+
 // set puts a member into the params.
 func (p payload) set(name string, v any) {
 	text, err := jsonv2.Marshal(v)

@@ -205,9 +205,9 @@ func showError(p *page, e *outcome.Error) {
 	for _, what := range e.WouldAffect {
 		p.hang("  would affect:", what)
 	}
-	if e.Auth != nil && e.Auth.ReauthCommand != "" {
+	if e.Auth != nil && e.Auth.ReauthCommand != "" && e.Code != outcome.InputRequired { // that is of a login: the same one cures nothing
 		p.line("%s %s", p.paint(cyan, "  cure:"), p.paint(bold, strings.Replace(e.Auth.ReauthCommand, " --headless", "", 1))) // a person can be asked
-	} else if e.Suggestion != "" {
+	} else if e.Suggestion != "" && e.Suggestion != outcome.General.Cure() { // "Read error.message": they just have
 		p.hang(p.paint(cyan, "  cure:"), e.Suggestion)
 	}
 	if e.ResumeFrom != "" {

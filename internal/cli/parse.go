@@ -151,12 +151,12 @@ func (ps *parser) read(args []string) (*parsed, error) {
 	grammar, branch := branchOf(p.table, args)
 	k, err := ps.newKong(grammar, branch...)
 	if err != nil {
-		return p, outcome.Errorf(outcome.Internal, "the command table cannot be built").Because(err)
+		return p, outcome.Errorf(outcome.Internal, "The command table cannot be built.").Because(err)
 	}
 	p.app = k.Model
 	kctx, unknown, err := ps.trace(k, args)
 	if err != nil {
-		return p, outcome.Errorf(outcome.Internal, "the command line cannot be read").Because(err)
+		return p, outcome.Errorf(outcome.Internal, "The command line cannot be read.").Because(err)
 	}
 	p.node = kctx.Selected()
 	if p.node == nil {
@@ -362,10 +362,10 @@ func unknownCommand(p *parsed, words []string) error {
 	}
 	typed := strings.TrimSpace(commandPath(p.node) + " " + strings.Join(words, " "))
 	if len(words) == 0 {
-		return outcome.Errorf(outcome.UnknownCommand, "arcd %s needs one of the commands %s", typed, strings.Join(names, ", ")).
+		return outcome.Errorf(outcome.UnknownCommand, "arcd %s needs one of the commands %s.", typed, strings.Join(names, ", ")).
 			Suggest("arcd %s --help shows them.", typed)
 	}
-	e := outcome.Errorf(outcome.UnknownCommand, "there is no command %q", "arcd "+shorten(typed))
+	e := outcome.Errorf(outcome.UnknownCommand, "There is no command %q.", "arcd "+shorten(typed))
 	if best := closest(typed, all); best != "" && best != commandPath(p.node) {
 		e.Suggest("Did you mean: arcd %s", best)
 		e.Context = map[string]any{"did_you_mean": best}

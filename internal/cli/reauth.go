@@ -40,11 +40,11 @@ func (c *console) completeAuth(e *outcome.Error) {
 	a := e.Auth
 	a.ReauthEnvVar = credential.EnvToken
 	a.AuthMethods = authMethods()
-	login := c.reauthCommand("auth login --headless")
-	refresh := c.reauthCommand("auth refresh")
+	login := c.nextCommand("auth login --headless")
+	refresh := c.nextCommand("auth refresh")
 	named := c.globals.Token == "" || splittable(c.globals.Token)
 	if !named { // only the caller can give another one; a refresh could not tell which token it is about
-		login = c.reauthCommand("auth login --headless --token env:" + credential.EnvToken)
+		login = c.nextCommand("auth login --headless --token env:" + credential.EnvToken)
 	}
 	found := c.foundCredential()
 	if found != nil {
@@ -113,16 +113,17 @@ func authMethods() []outcome.AuthMethod {
 	}
 }
 
-// reauthCommand makes a command line that cures the credential that this call
-// used: this program, the same context. It has no quotes and no blanks within an
+// nextCommand makes the command line of a command that follows this call, to cure
+// its credential or to go on: this program, the same server and credential, besides
+// flags that the command has itself. It has no quotes and no blanks within an
 // argument, because it is split at blanks.
-func (c *console) reauthCommand(command string) string {
+func (c *console) nextCommand(command string) string {
 	g := c.globals
 	words := []string{c.program(), command}
 	for _, flag := range []struct{ name, value string }{
 		{"--context", g.Context}, {"--server", g.Server}, {"--instance-id", g.InstanceID}, {"--token", g.Token}, {"--ca-file", g.CAFile},
 	} {
-		if flag.value == "" || !splittable(flag.value) || c.fromEnvironment(flag.name) {
+		if flag.value == "" || !splittable(flag.value) || c.fromEnvironment(flag.name) || strings.Contains(command, " "+flag.name+" ") {
 			continue // the variable is there for the next command, too
 		}
 		words = append(words, flag.name, flag.value)

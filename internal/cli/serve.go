@@ -104,10 +104,10 @@ func (c *serveCommand) run(ctx context.Context, io *console) (any, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, outcome.Errorf(outcome.AddressInUse, "something else listens on %s", settings.Listen).Because(err).
+			return nil, outcome.Errorf(outcome.AddressInUse, "Something else listens on %s.", settings.Listen).Because(err).
 				Suggest("Stop what serves there, or choose another with --listen (port 0 takes a free one).")
 		}
-		return nil, outcome.Errorf(outcome.Precondition, "listening on %s: %v", settings.Listen, err).Because(err)
+		return nil, outcome.Errorf(outcome.Precondition, "Nothing can be served on %s: %v.", settings.Listen, err).Because(err)
 	}
 	defer listener.Close()
 	settings.Listen = listener.Addr().String() // port 0 has become a number

@@ -239,7 +239,7 @@ func TestServeClosedByDefault(t *testing.T) {
 		"serve --dev --listen 127.0.0.1:0 --tls-cert a --tls-key b":         {code: 2, stdout: "tls.cert: "},
 		"serve --dev --listen 127.0.0.1:0 --store sqlite:no/such/folder.db": {code: 1, stdout: "no/such"},
 		"serve --bogus": {code: 2, stdout: "--bogus"},
-		"bogus":         {code: 2, stdout: "there is no command \"arcd bogus\""},
+		"bogus":         {code: 2, stdout: "There is no command \"arcd bogus\"."},
 		"client add x":  {code: 2, stdout: "--scope is missing"},
 	} {
 		t.Run(args, func(t *testing.T) {

@@ -213,17 +213,17 @@ func modeText(mode os.FileMode) string {
 }
 
 func (s currentStatus) show(p *page) {
-	p.field("server", textOf(s.Server))
-	p.field("context", textOf(s.CurrentContext))
+	p.field("server", value(s.Server))
+	p.field("context", value(s.CurrentContext))
 	colour := red
 	if s.LoggedIn {
 		colour = green
 	}
 	p.line("%s %s", p.paint(dim, pad("credential:", 12)), p.paint(colour, s.CredentialState))
-	p.field("source", textOf(s.CredentialSource))
-	p.field("user", textOf(s.User))
-	p.field("expires", textOf(s.TokenExpires))
-	p.field("problem", textOf(s.Problem))
+	p.field("source", value(s.CredentialSource))
+	p.field("user", value(s.User))
+	p.field("expires", value(s.TokenExpires))
+	p.field("problem", value(s.Problem))
 	if !s.LoggedIn && s.Problem == nil {
 		cure := "arcd auth login"
 		if s.Refreshable {

@@ -92,9 +92,9 @@ const pollInterval = time.Second
 func (c *console) newJob(id *string, of ofAgent) job {
 	j := job{JobID: id, PollIntervalMS: pollInterval.Milliseconds()}
 	if id != nil {
-		j.StatusCommand = optional(c.reauthCommand("task status " + *id + of.words()))
-		j.WaitCommand = optional(c.reauthCommand("task wait " + *id + of.words()))
-		j.CancelCommand = optional(c.reauthCommand("task cancel " + *id + of.words() + " --confirm-destructive"))
+		j.StatusCommand = optional(c.nextCommand("task status " + *id + of.words()))
+		j.WaitCommand = optional(c.nextCommand("task wait " + *id + of.words()))
+		j.CancelCommand = optional(c.nextCommand("task cancel " + *id + of.words() + " --confirm-destructive"))
 	}
 	return j
 }
@@ -116,7 +116,7 @@ func (c *console) jobError(t *arc.Task, of ofAgent) error {
 	case t.Status == arc.TaskCompleted:
 		return nil
 	case t.Status == arc.TaskFailed:
-		e = outcome.Errorf(outcome.TaskFailed, "The task %s has failed.", id).Suggest("Read data.task.error, or run %s.", c.reauthCommand("explain "+id+of.words()))
+		e = outcome.Errorf(outcome.TaskFailed, "The task %s has failed.", id).Suggest("Read data.task.error, or run %s.", c.nextCommand("explain "+id+of.words()))
 		if t.Error != nil {
 			e.RPCCode = int(t.Error.Code)
 		}
@@ -124,7 +124,7 @@ func (c *console) jobError(t *arc.Task, of ofAgent) error {
 		e = outcome.Errorf(outcome.TaskCanceled, "The task %s was canceled.", id)
 	case t.Status == arc.TaskInputRequired:
 		e = outcome.Errorf(outcome.TaskAsks, "The task %s waits for an answer of its caller.", id).
-			Suggest("Answer with %s.", c.reauthCommand("task send "+id+of.words()+" --input-file -"))
+			Suggest("Answer with %s.", c.nextCommand("task send "+id+of.words()+" --input-file -"))
 	default:
 		e = outcome.Errorf(outcome.TaskRunning, "The task %s is not finished: it is %s.", id, wireWord(string(t.Status))).After(pollInterval)
 	}

@@ -31,7 +31,7 @@ type canceledTask struct {
 type canceledTasks struct {
 	Effect  string         `json:"effect"` // deleted, noop (nothing was), would_delete
 	Results []canceledTask `json:"results"`
-	Summary taskSummary    `json:"summary"`
+	Summary batchSummary   `json:"summary"`
 	Audit   audit          `json:"audit"`
 }
 

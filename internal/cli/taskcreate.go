@@ -27,6 +27,13 @@ func (k *keyed) checkKey(p *problems) {
 	}
 }
 
+// addKey puts the key into the params of a call.
+func (k *keyed) addKey(p payload) {
+	if k.IdempotencyKey != "" {
+		p.set("idempotencyKey", k.IdempotencyKey)
+	}
+}
+
 // taskCreate is "arcd task create".
 type taskCreate struct {
 	messageFlags
@@ -136,30 +143,21 @@ func (t *taskCreate) run(ctx context.Context, c *console) (any, error) {
 
 // params makes the params of the call.
 func (t *taskCreate) params(ctx context.Context, c *console) (payload, error) {
-	params, err := t.payloadFlag.read(ctx, c)
+	params, err := t.readWith(ctx, c, "initialMessage", &t.messageFlags)
 	if err != nil {
 		return nil, err
 	}
-	if params == nil {
-		message, err := t.messageFlags.read(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		params = payload{}
-		params.set("initialMessage", message)
-		if t.Priority != "" {
-			params.set("priority", t.Priority)
-		}
-		if metadata := readPairs(t.Metadata); len(metadata) > 0 || t.Deadline != "" {
-			if t.Deadline != "" {
-				metadata["deadline"] = t.Deadline
-			}
-			params.set("metadata", metadata)
-		}
+	// Beside --raw-payload these flags cannot be given.
+	if t.Priority != "" {
+		params.set("priority", t.Priority)
 	}
-	if t.IdempotencyKey != "" {
-		params.set("idempotencyKey", t.IdempotencyKey)
+	if metadata := readPairs(t.Metadata); len(metadata) > 0 || t.Deadline != "" {
+		if t.Deadline != "" {
+			metadata["deadline"] = t.Deadline
+		}
+		params.set("metadata", metadata)
 	}
+	t.addKey(params)
 	return params, nil
 }
 

@@ -89,25 +89,15 @@ func (t *taskSend) takes(ctx context.Context, call *client.Client) error {
 
 // params makes the params of the call.
 func (t *taskSend) params(ctx context.Context, c *console) (payload, error) {
-	params, err := t.payloadFlag.read(ctx, c)
+	params, err := t.readWith(ctx, c, "message", &t.messageFlags)
 	if err != nil {
 		return nil, err
-	}
-	if params == nil {
-		message, err := t.messageFlags.read(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		params = payload{}
-		params.set("message", message)
 	}
 	if id := params.text("taskId"); id != "" && id != string(t.Task) {
 		return nil, outcome.Invalid(outcome.Problem{Code: outcome.Validation, Field: "--raw-payload", Input: shorten(id), Message: "names another task than the argument"})
 	}
 	params.set("taskId", string(t.Task))
-	if t.IdempotencyKey != "" {
-		params.set("idempotencyKey", t.IdempotencyKey)
-	}
+	t.addKey(params)
 	return params, nil
 }
 

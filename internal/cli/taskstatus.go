@@ -33,7 +33,7 @@ type taskStatuses struct {
 	Terminal       bool           `json:"terminal"`
 	PollIntervalMS int64          `json:"poll_interval_ms"`
 	Results        []statusResult `json:"results"`
-	Summary        taskSummary    `json:"summary"`
+	Summary        batchSummary   `json:"summary"`
 	Task           *externalTask  `json:"task"` // of one task, without messages and artifacts
 }
 
@@ -164,8 +164,8 @@ type taskBatch struct {
 	rest   []string // were not tried
 }
 
-// taskSummary counts what became of a batch.
-type taskSummary struct {
+// batchSummary counts what became of a batch: of tasks, or of the lines of "exec".
+type batchSummary struct {
 	Total     int `json:"total"`
 	Succeeded int `json:"succeeded"`
 	Failed    int `json:"failed"`
@@ -205,12 +205,12 @@ func fatal(e *outcome.Error) bool {
 	return e.Code == outcome.AuthRequired || e.Code == outcome.TokenInvalid
 }
 
-func (b *taskBatch) summary() taskSummary {
+func (b *taskBatch) summary() batchSummary {
 	failed := len(b.failed)
 	if b.fatal != nil {
 		failed++
 	}
-	return taskSummary{len(b.ids), len(b.done), failed, len(b.rest)}
+	return batchSummary{len(b.ids), len(b.done), failed, len(b.rest)}
 }
 
 // err is the error of the whole: none, that of the one, or PARTIAL_FAILURE once

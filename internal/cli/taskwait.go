@@ -207,7 +207,7 @@ func (w *waiter) beat(ctx context.Context) {
 	}
 }
 
-// heartbeat is a line on stderr while a command waits.
+// heartbeatLine is a line on stderr while a command waits.
 type heartbeatLine struct {
 	Event     string  `json:"event"` // heartbeat
 	TaskID    string  `json:"task_id"`

@@ -58,7 +58,7 @@ func (t *taskWatch) check(p *problems) {
 
 // watchCommand is the command that goes on with the events of a task.
 func (c *console) watchCommand(id string, of ofAgent, seq int64) string {
-	return c.reauthCommand("task watch " + id + of.words() + " --resume-from " + strconv.FormatInt(seq, 10))
+	return c.nextCommand("task watch " + id + of.words() + " --resume-from " + strconv.FormatInt(seq, 10))
 }
 
 // run follows the events.

@@ -41,8 +41,6 @@ type device struct {
 
 // DeviceStart says how a device login begins.
 type DeviceStart struct {
-	// URL is the device authorization endpoint. "": it is asked of the server.
-	URL string
 	// Secret is where the secret of the client is, if it has one: a variable or a
 	// file, since it is needed again.
 	Secret Origin
@@ -67,22 +65,17 @@ func (s *Store) StartDevice(ctx context.Context, t Target, l DeviceStart) (*Devi
 	if e.ClientID == "" {
 		return nil, invalidf("the client id is missing: name it, or set %s", EnvClientID)
 	}
-	if l.URL == "" || e.TokenURL == "" {
-		found, err := s.discover(ctx, t.Server)
-		if err != nil {
-			return nil, err
-		}
-		if l.URL == "" {
-			l.URL = found.DeviceEndpoint
-		}
-		if e.TokenURL == "" {
-			e.TokenURL, e.RevocationURL = found.TokenEndpoint, found.RevocationEndpoint
-		}
+	found, err := s.discover(ctx, t.Server)
+	if err != nil {
+		return nil, err
 	}
-	if l.URL == "" || e.TokenURL == "" {
+	if e.TokenURL == "" {
+		e.TokenURL, e.RevocationURL = found.TokenEndpoint, found.RevocationEndpoint
+	}
+	if found.DeviceEndpoint == "" || e.TokenURL == "" {
 		return nil, &classed{class: ErrNotRefreshable, text: "the server's authorization server has no device login"}
 	}
-	d, err := s.authorizeDevice(ctx, t, e, sec, l.URL)
+	d, err := s.authorizeDevice(ctx, t, e, sec, found.DeviceEndpoint)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -87,7 +88,7 @@ func Inspect(token string) Facts {
 	}
 	return Facts{
 		JWT: true, Issuer: word(c.Issuer), Subject: word(c.Subject),
-		ClientID:  firstOf(word(c.ClientID), word(c.Azp), word(c.Cid), word(c.AppID)),
+		ClientID:  cmp.Or(word(c.ClientID), word(c.Azp), word(c.Cid), word(c.AppID)),
 		Audience:  wordList(c.Audience, false),
 		Scopes:    sorted(append(wordList(c.Scope, true), wordList(c.Scp, true)...)),
 		IssuedAt:  date(c.IssuedAt),
@@ -99,15 +100,6 @@ func Inspect(token string) Facts {
 func word(v any) string {
 	if s, ok := v.(string); ok && len(s) <= 1024 {
 		return s
-	}
-	return ""
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
 	}
 	return ""
 }

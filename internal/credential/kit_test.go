@@ -262,6 +262,18 @@ func content(t *testing.T, s *credential.Store) string {
 	return string(b)
 }
 
+// stored gives the names of the credentials in the store's file, sorted.
+func stored(t *testing.T, s *credential.Store) []string {
+	t.Helper()
+	var file struct {
+		Credentials map[string]json.RawMessage `json:"credentials"`
+	}
+	if err := json.Unmarshal([]byte(content(t, s)), &file); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Sorted(maps.Keys(file.Credentials))
+}
+
 // later moves the store's clock.
 func later(s *credential.Store, d time.Duration) {
 	s.Now = func() time.Time { return time.Now().Add(d) }

@@ -119,9 +119,6 @@ func (s *Store) loginGrant(ctx context.Context, t Target, e *entry, sec *secrets
 type TokenLogin struct {
 	// Token is where it is. It is needed.
 	Token Origin
-	// Registry: it is a token of the registry API, as of an agent that has just
-	// registered, and can be renewed there while it is good.
-	Registry bool
 	// Person is that of [ClientLogin].
 	Person bool
 }
@@ -133,14 +130,10 @@ func (s *Store) LoginToken(ctx context.Context, t Target, l TokenLogin) (*Result
 	if err != nil {
 		return nil, err
 	}
-	kind := grantToken
-	if l.Registry {
-		kind = grantRegistry
-	}
 	if (&Credential{Facts: Inspect(token)}).ExpiredAt(s.now()) {
 		return nil, invalidf("the token of %s has expired at %s", l.Token, Inspect(token).ExpiresAt.Format("2006-01-02T15:04:05Z"))
 	}
-	return s.login(ctx, t, s.newEntry(t, kind), l.Person, func(context.Context) (*secrets, *fetched, error) {
+	return s.login(ctx, t, s.newEntry(t, grantToken), l.Person, func(context.Context) (*secrets, *fetched, error) {
 		f := &fetched{access: token}
 		return s.next(&entry{}, &secrets{}, f), f, nil
 	})

@@ -71,8 +71,8 @@ func TestLogins(t *testing.T) {
 			if (err == nil) != test.refreshable || err == nil && r.Effect != credential.Updated {
 				t.Errorf("Refresh: %v, %v", r, err)
 			}
-			if names, err := s.Stored(); err != nil || !slices.Equal(names, []string{"context:staging"}) {
-				t.Errorf("%v, %v", names, err)
+			if names := stored(t, s); !slices.Equal(names, []string{"context:staging"}) {
+				t.Errorf("stored are %v", names)
 			}
 		})
 	}

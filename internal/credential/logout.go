@@ -5,10 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/arcd-io/arcd/client"
 )
 
 // LogoutOptions says how far a logout goes. The zero value: all the way.
@@ -179,18 +176,3 @@ func (s *Store) forget(ctx context.Context, t Target, keys []string, r *LogoutRe
 		return nil
 	})
 }
-
-// Stored gives the names under which something is stored, sorted: "context:NAME"
-// and "server:URL". It opens no keyring.
-func (s *Store) Stored() ([]string, error) {
-	st, err := s.load()
-	if err != nil {
-		return nil, err
-	}
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(st.Credentials)), func(key string) bool {
-		return strings.HasPrefix(key, "lineage:")
-	})
-	return names, nil
-}
-
-var _ client.TokenSource = (*Source)(nil)

@@ -368,8 +368,8 @@ func TestOneLockEach(t *testing.T) {
 	if err := errors.Join(err, <-done); err != nil {
 		t.Error(err)
 	}
-	if names, err := s.Stored(); err != nil || len(names) != 2 {
-		t.Errorf("%v, %v", names, err)
+	if names := stored(t, s); len(names) != 2 {
+		t.Errorf("stored are %v", names)
 	}
 }
 

@@ -28,6 +28,8 @@ type Source struct {
 	used *Credential
 }
 
+var _ client.TokenSource = (*Source)(nil)
+
 // Credential gives the credential in use; the first time, and after it has run
 // out, it is resolved. Errors are those of [Store.Resolve].
 func (s *Source) Credential(ctx context.Context) (*Credential, error) {

@@ -137,7 +137,7 @@ func credentialCode(class arc.Class, call Call) (Code, bool) {
 
 // fromWire makes the error object of what the server says in the body.
 func fromWire(w *arc.Error, call Call) *Error {
-	e := Errorf(codeOf(w, call), "%s", sentence(line(w.Message)))
+	e := Errorf(codeOf(w, call), "%s", Sentence(line(w.Message)))
 	e.RPCMethod, e.HTTPStatus = call.Method, w.Status
 	if w.Problem == "" {
 		e.RPCCode = int(w.Code)
@@ -229,7 +229,7 @@ func (e *Error) permission(scope bool, call Call) {
 	if len(e.RequiredScopes) == 0 && (scope || e.RPCCode == 0 && call.Scopes != nil) {
 		e.RequiredScopes = call.Required
 	}
-	e.ActiveScopes, e.MissingScopes = call.Scopes, without(e.RequiredScopes, call.Scopes)
+	e.ActiveScopes, e.MissingScopes = call.Scopes, Without(e.RequiredScopes, call.Scopes)
 	if scope && len(e.MissingScopes) == 0 { // the server knows better than the token
 		e.MissingScopes = e.RequiredScopes
 	}

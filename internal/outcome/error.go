@@ -168,7 +168,7 @@ func (e *Error) Suggest(format string, args ...any) *Error {
 // looking at all these fields, which takes longer than the rest of a short command.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	type bare Error
-	return marshal((*bare)(e))
+	return Marshal((*bare)(e))
 }
 
 // Error gives the public sentence.
@@ -180,9 +180,9 @@ func (e *Error) Unwrap() error { return e.err }
 // Invalid makes a [Validation] error of all problems that were found. With one
 // problem its message is that of the error.
 func Invalid(problems ...Problem) *Error {
-	e := Errorf(Validation, "%d things are wrong with the command line", len(problems))
+	e := Errorf(Validation, "%d things are wrong with the command line.", len(problems))
 	if len(problems) == 1 {
-		e.Message = problems[0].Field + " " + problems[0].Message
+		e.Message = Sentence(problems[0].Field + " " + problems[0].Message)
 		if s := problems[0].Suggestion; s != "" {
 			e.Suggestion = s
 		}
@@ -196,5 +196,5 @@ func Of(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	return Errorf(General, "%s", err).Because(err)
+	return Errorf(General, "%s", Sentence(err.Error())).Because(err)
 }

@@ -175,7 +175,7 @@ func TestClose(t *testing.T) {
 func TestInvalid(t *testing.T) {
 	one := outcome.Problem{Code: outcome.Validation, Field: "--agent", Message: "is missing", Suggestion: "Name it."}
 	e := outcome.Invalid(one)
-	if e.Exit != 2 || e.Phase != "validation" || e.Message != "--agent is missing" || e.Suggestion != "Name it." {
+	if e.Exit != 2 || e.Phase != "validation" || e.Message != "--agent is missing." || e.Suggestion != "Name it." {
 		t.Errorf("one problem: %+v", e)
 	}
 	e = outcome.Invalid(one, one)
@@ -187,7 +187,7 @@ func TestInvalid(t *testing.T) {
 
 func TestOf(t *testing.T) {
 	cause := errors.New("disk on fire")
-	if e := outcome.Of(cause); e.Code != outcome.General || e.Message != "disk on fire" || !errors.Is(e, cause) {
+	if e := outcome.Of(cause); e.Code != outcome.General || e.Message != "Disk on fire." || !errors.Is(e, cause) {
 		t.Errorf("any error: %+v", e)
 	}
 	e := outcome.Errorf(outcome.LockHeld, "It is locked.").Because(cause).After(0).Suggest("Wait %d s.", 1)

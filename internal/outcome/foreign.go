@@ -22,19 +22,20 @@ const (
 func statusMessage(s *client.StatusError) string {
 	text := "The server answered with HTTP status " + strconv.Itoa(s.Status)
 	if said := line(s.Challenge["error_description"]); said != "" {
-		return sentence(text + ": " + said)
+		return Sentence(text + ": " + said)
 	}
 	return text + ", and not as an ARC server does."
 }
 
-// sentence gives a text a capital letter and a full stop.
-func sentence(text string) string {
+// Sentence gives a text a capital letter and a full stop. A first word that is more
+// than a word, such as an id, a path or a flag, stays as it is.
+func Sentence(text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return "It failed without a word."
 	}
-	if c := text[0]; c >= 'a' && c <= 'z' && !strings.HasPrefix(text, "http") {
-		text = string(c-'a'+'A') + text[1:]
+	if first, _, _ := strings.Cut(text, " "); strings.Trim(first, "abcdefghijklmnopqrstuvwxyz,;") == "" {
+		text = strings.ToUpper(text[:1]) + text[1:]
 	}
 	if !strings.ContainsRune(".!?", rune(text[len(text)-1])) {
 		text += "."
@@ -87,9 +88,9 @@ func scopeNames(v any) []string {
 	return all
 }
 
-// without gives those of wanted that are not in have.
-func without(wanted, have []string) []string {
-	var rest []string
+// Without gives those of wanted that are not in have; never nil.
+func Without(wanted, have []string) []string {
+	rest := []string{}
 	for _, name := range wanted {
 		if !slices.Contains(have, name) {
 			rest = append(rest, name)

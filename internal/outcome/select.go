@@ -55,7 +55,7 @@ func (t fieldTree) pick(doc json.RawMessage) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	return marshal(list)
+	return Marshal(list)
 }
 
 // members keeps the members of an object. What is none stays as it is.
@@ -75,11 +75,11 @@ func (t fieldTree) members(doc json.RawMessage) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	return marshal(object)
+	return Marshal(object)
 }
 
-// marshal encodes without escaping what HTML reads.
-func marshal(v any) ([]byte, error) {
+// Marshal encodes without escaping what HTML reads.
+func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -54,8 +54,8 @@ func TestCleanJSON(t *testing.T) {
 	}
 }
 
-// FuzzCleanJSON: what comes out is JSON if, and only if, that is what went in, and
-// a reader who prints its texts gets no escape sequence.
+// FuzzCleanJSON: JSON stays JSON, and a reader who prints its texts gets no escape
+// sequence.
 func FuzzCleanJSON(f *testing.F) {
 	for _, doc := range []string{`{"a":["\u001b[0m","\\u001b\u0000",1e9]}`, `"\u009b\ud83d\u001b\ude00"`, "\"\u009b\xc2\xc2\x9b\"", `["\u001`, "[\u009b]", `\"\u0000"`} {
 		f.Add([]byte(doc))
@@ -66,10 +66,11 @@ func FuzzCleanJSON(f *testing.F) {
 		if !bytes.Equal(doc, before) {
 			t.Fatal("the document itself was changed")
 		}
-		if in := json.Valid(doc); in != json.Valid(out) {
-			t.Fatalf("%q is JSON: %v, %q: %v", doc, in, out, !in)
-		} else if !in {
-			return
+		if !json.Valid(doc) {
+			return // it is only given what was encoded
+		}
+		if !json.Valid(out) {
+			t.Fatalf("%q is JSON, %q is not", doc, out)
 		}
 		var v any
 		if err := json.Unmarshal(out, &v); err != nil {

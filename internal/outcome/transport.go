@@ -29,13 +29,16 @@ func transport(err error, call Call) *Error {
 	case ProtocolError:
 		text = call.Server + " gives no answer that can be read: " + line(err.Error())
 	case TokenInvalid:
-		e := Errorf(code, "%s", sentence("the token cannot be used: "+text)).judge("", call)
+		e := Errorf(code, "%s", Sentence("the token cannot be used: "+text)).judge("", call)
 		e.DetectedBy = "client"
 		return e
+	case InsecureServer: // what else its text says is for programs
+		where, _, _ := strings.Cut(err.Error(), client.ErrInsecure.Error())
+		return Errorf(code, "%s", Sentence(line(where+"a token is sent over https or to this machine only")))
 	default:
-		return Errorf(code, "%s", sentence(line(err.Error())))
+		return Errorf(code, "%s", Sentence(line(err.Error())))
 	}
-	e := Errorf(code, "%s", sentence(text))
+	e := Errorf(code, "%s", Sentence(text))
 	if code != ProtocolError {
 		e.Network = network(call, stage(err, code))
 	}

@@ -81,7 +81,7 @@ func TestTransport(t *testing.T) {
 		"escapes":               {ask(t, server, "x", fails(dialed(errors.New("\x1b[2Jgone")))), "CONNECTION_FAILED", "connect", "[2Jgone"},
 		"a web page":            {ask(t, server, "x", says(200, "<html>hello</html>")), "PROTOCOL_ERROR", "", "no answer that can be read"},
 		"cut JSON":              {ask(t, server, "x", says(200, `{"arc":"1.0",`)), "PROTOCOL_ERROR", "", "no answer that can be read"},
-		"an open line":          {ask(t, "http://arc.test/arc", "x", fails(errors.New("it was sent"))), "INSECURE_SERVER", "", "https"},
+		"an open line":          {ask(t, "http://arc.test/arc", "x", fails(errors.New("it was sent"))), "INSECURE_SERVER", "", "http://arc.test: a token is sent over https or to this machine only."},
 		"a token of two lines":  {ask(t, server, "x\ny", fails(errors.New("it was sent"))), "TOKEN_INVALID", "", "the token"},
 		"anything":              {errors.New("out of paper"), "GENERAL_ERROR", "", "Out of paper."},
 		"canceled":              {ask(t, server, "x", fails(context.Canceled)), "GENERAL_ERROR", "", "canceled"},
