@@ -221,9 +221,9 @@ type agentUnregister struct {
 
 // unregisteredData is the result of "agent unregister".
 type unregisteredData struct {
-	Effect  string       `json:"effect"` // deleted, would_delete
-	AgentID string       `json:"agent_id"`
-	Audit   *auditRecord `json:"audit"` // null: nothing was destroyed
+	Effect  string `json:"effect"` // deleted, would_delete
+	AgentID string `json:"agent_id"`
+	Audit   *audit `json:"audit"` // null: nothing was destroyed
 }
 
 func (*agentUnregister) row() row {
@@ -252,7 +252,7 @@ func (u *agentUnregister) run(ctx context.Context, c *console) (any, error) {
 	if _, err := server.UnregisterAgent(ctx, id); err != nil {
 		return nil, c.agentError(err)
 	}
-	return unregisteredData{"deleted", id, &auditRecord{Timestamp: *outcome.Instant(c.now()), Operator: operator(), Target: id}}, nil
+	return unregisteredData{"deleted", id, c.auditOf(id)}, nil
 }
 
 // agentError makes the error of a call about one registered agent.

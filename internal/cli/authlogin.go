@@ -64,6 +64,10 @@ type loggedIn struct {
 
 func (*authLogin) row() row {
 	return row{
+		groups: []argumentGroup{
+			{"needs", []string{"--grant client_credentials", "--client-id", "--client-secret"}}, {"needs", []string{"--grant token", "--token"}},
+			{"needs", []string{"--grant refresh_token", "--refresh-token", "--client-id"}}, {"needs", []string{"--grant password", "--username", "--password"}},
+		},
 		danger: mutating, data: loggedIn{}, timeout: 10 * time.Minute, stdin: 32 << 10, exits: authExits(),
 		long: "Secrets come from variables, files or standard input, never from arguments. auto: --username is a password login, --refresh-token and --token " +
 			"are what they say, and a client id with a secret is client_credentials, also from the environment. A person with none of these is asked. " +

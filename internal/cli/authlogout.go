@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	account "os/user"
 	"time"
 
 	"github.com/arcd-io/arcd/internal/credential"
@@ -24,15 +23,7 @@ type loggedOut struct {
 	Server  string  `json:"server"`
 	Context *string `json:"context"`
 	// Audit says who destroyed what; null where nothing was.
-	Audit *auditRecord `json:"audit"`
-}
-
-// auditRecord says who destroyed what and when (contract section 4.1).
-type auditRecord struct {
-	Timestamp  string `json:"timestamp"`
-	Operator   string `json:"operator"` // the account on this machine
-	Target     string `json:"target"`
-	Reversible bool   `json:"reversible"`
+	Audit *audit `json:"audit"`
 }
 
 func (*authLogout) row() row {
@@ -69,7 +60,7 @@ func (a *authLogout) run(ctx context.Context, c *console) (any, error) {
 	if !a.Local {
 		data.Revoked = &done.Revoked
 	}
-	data.Audit = &auditRecord{Timestamp: *outcome.Instant(c.now()), Operator: operator(), Target: ahead.Source}
+	data.Audit = c.auditOf(ahead.Source)
 	c.warnLogout(done)
 	return data, nil
 }
@@ -85,15 +76,6 @@ func (c *console) warnLogout(done *credential.LogoutResult) {
 	if done.Remains != "" {
 		c.warn("TOKEN_REMAINS", "%s still holds a token, which calls go on using; unset it", done.Remains)
 	}
-}
-
-// operator names the account on this machine.
-func operator() string {
-	who, err := account.Current()
-	if err != nil {
-		return "unknown"
-	}
-	return who.Username
 }
 
 func (d loggedOut) show(p *page) {

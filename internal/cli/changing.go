@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	account "os/user"
 	"strings"
 
 	"github.com/arcd-io/arcd/internal/outcome"
@@ -33,6 +35,27 @@ func (d destroying) gate(c *console, verb string, affected ...string) error {
 	e.WouldAffect = affected
 	e.FixRequired = "Add --confirm-destructive to the same command."
 	return e
+}
+
+// audit says who destroyed what and when (contract section 4.1).
+type audit struct {
+	Timestamp  string   `json:"timestamp"`
+	Operator   string   `json:"operator"` // the account on this machine
+	Subject    *string  `json:"subject"`  // of the token; null: unknown
+	Target     []string `json:"target"`   // what was destroyed
+	Reversible bool     `json:"reversible"`
+}
+
+// auditOf makes the record of what was destroyed just now.
+func (c *console) auditOf(target ...string) *audit {
+	a := &audit{Timestamp: *outcome.Instant(c.now()), Operator: "unknown", Target: append([]string{}, target...)}
+	if who, err := account.Current(); err == nil {
+		a.Operator = who.Username
+	}
+	if found := c.foundCredential(); found != nil {
+		a.Subject = optional(cmp.Or(found.Facts.Subject, found.Facts.ClientID))
+	}
+	return a
 }
 
 // listed fills in the pagination of a list that is whole.

@@ -68,6 +68,7 @@ type chatStart struct {
 
 func (*chatStart) row() row {
 	return row{
+		groups: wholeParams,
 		danger: mutating, method: "chat.start", auth: true, data: chatData{}, stdin: maxStdin, streams: true, timeout: chatTimeout,
 		long: "With --stream each piece is one JSON line (on a terminal, the text as it comes); the last line is the result. " +
 			"With --dry-run only the arguments are checked.",
@@ -134,6 +135,7 @@ type chatSend struct {
 
 func (*chatSend) row() row {
 	return row{
+		groups: wholeParams,
 		danger: mutating, method: "chat.message", auth: true, data: chatData{}, stdin: maxStdin, streams: true, timeout: chatTimeout,
 		long: "A stream that breaks is taken up again by itself. When the credential runs out meanwhile, the error has resume_from for --resume-from, " +
 			"and data.resume_command is the whole command. The server ends an answer that nobody reads for a while.",

@@ -53,13 +53,6 @@ type stdinLimit struct {
 	MaxBytes int `json:"max_bytes"`
 }
 
-// argumentGroup are flags of which one excludes, or needs, the others.
-type argumentGroup struct {
-	Name  string   `json:"name"`
-	Rule  string   `json:"rule"` // one_of: at most one; together: all or none
-	Flags []string `json:"flags"`
-}
-
 // parameter is a flag or an argument.
 type parameter struct {
 	Name      string   `json:"name"` // --flag or <argument>
@@ -116,7 +109,7 @@ func describeEntry(node *kong.Node, known manifestEntry) schemaEntry {
 		manifestEntry: known, Detail: r.long, Parameters: []parameter{}, RequiredScopes: append([]string{}, r.requiredScopes()...),
 		RequiresAuth: r.auth, AuthMethods: []string{}, ReadOnly: r.danger == safe, Cancellable: runs, Streaming: r.streams,
 		Daemon: r.daemon, Timeout: r.defaultTimeout().Milliseconds(), MaxOutput: defaultMaxOutput, OptionPlacement: "any",
-		ErrorCodes: errorCodesOf(node), ArgGroups: argumentGroups(node), Standard: "CLI agent specification §53: 10 expired, 8 denied, 7 timeout",
+		ErrorCodes: errorCodesOf(node), ArgGroups: append([]argumentGroup{}, r.groups...), Standard: "CLI agent specification §53: 10 expired, 8 denied, 7 timeout",
 	}
 	if r.method != "" {
 		e.Method = &r.method
@@ -154,26 +147,6 @@ func errorCodesOf(node *kong.Node) []outcome.Code {
 		}
 	}
 	return codes
-}
-
-// argumentGroups collects the groups that kong's tags xor and and make.
-func argumentGroups(node *kong.Node) []argumentGroup {
-	rules := map[string]map[string][]string{"one_of": {}, "together": {}}
-	for _, flag := range visible(node.Flags) {
-		for _, name := range flag.Xor {
-			rules["one_of"][name] = append(rules["one_of"][name], "--"+flag.Name)
-		}
-		for _, name := range flag.And {
-			rules["together"][name] = append(rules["together"][name], "--"+flag.Name)
-		}
-	}
-	groups := []argumentGroup{}
-	for _, rule := range sortedNames(rules) {
-		for _, name := range sortedNames(rules[rule]) {
-			groups = append(groups, argumentGroup{name, rule, rules[rule][name]})
-		}
-	}
-	return groups
 }
 
 func describeParameter(v *kong.Value) parameter {

@@ -32,7 +32,8 @@ type currentStatus struct {
 	CredentialSource *string `json:"credential_source"`
 	Refreshable      bool    `json:"refreshable"`
 	Instance         string  `json:"instance"`
-	Problem          *string `json:"problem"` // why something could not be told
+	Problem          *string `json:"problem"`       // why something could not be told
+	LoginCommand     *string `json:"login_command"` // gets a credential that works; null where there is one
 	// Settings and Order are there with --show-config, Files with --show-files.
 	Settings []globalSetting `json:"settings"`
 	Order    []string        `json:"order"` // of sources; the first that has a value counts
@@ -78,6 +79,13 @@ func (s *statusCommand) run(ctx context.Context, c *console) (any, error) {
 			return nil, problem
 		}
 		data.Problem = &problem.Message
+	}
+	if !data.LoggedIn && data.Problem == nil {
+		command := "auth login"
+		if data.Refreshable {
+			command = "auth refresh"
+		}
+		data.LoginCommand = optional(c.nextCommand(command))
 	}
 	if s.ShowConfig {
 		data.Settings = c.settings(l)
@@ -224,13 +232,7 @@ func (s currentStatus) show(p *page) {
 	p.field("user", value(s.User))
 	p.field("expires", value(s.TokenExpires))
 	p.field("problem", value(s.Problem))
-	if !s.LoggedIn && s.Problem == nil {
-		cure := "arcd auth login"
-		if s.Refreshable {
-			cure = "arcd auth refresh"
-		}
-		p.field("cure", cure)
-	}
+	p.field("cure", value(s.LoginCommand))
 	if s.Settings != nil {
 		var rows [][]string
 		for _, line := range s.Settings {

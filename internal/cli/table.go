@@ -89,11 +89,23 @@ type row struct {
 	// instant tells that it is over before a signal could reach it: it reads nothing and
 	// calls nobody, so nothing has to wait for signals.
 	instant bool
+	// groups say which flags exclude or need each other; the command's check holds them
+	// to it.
+	groups []argumentGroup
 	// long is further text for its help.
 	long string
 	// examples are whole command lines that work.
 	examples []string
 }
+
+// argumentGroup are flags that exclude or need each other.
+type argumentGroup struct {
+	Rule  string   `json:"rule"`  // excludes: the first goes with none of the others; needs: the first wants all others
+	Flags []string `json:"flags"` // --name, or --name value
+}
+
+// wholeParams is the group of the commands that take params as a whole.
+var wholeParams = []argumentGroup{{"excludes", []string{"--raw-payload", "--message", "--part", "--input-file"}}}
 
 // requiredScopes are the scopes that a token needs for the command.
 func (r row) requiredScopes() []string {

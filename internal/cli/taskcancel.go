@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"unicode/utf8"
 
@@ -32,15 +31,7 @@ type canceledTasks struct {
 	Effect  string         `json:"effect"` // deleted, noop (nothing was), would_delete
 	Results []canceledTask `json:"results"`
 	Summary batchSummary   `json:"summary"`
-	Audit   audit          `json:"audit"`
-}
-
-// audit says who destroyed what.
-type audit struct {
-	Timestamp  string   `json:"timestamp"`
-	Operator   *string  `json:"operator"` // subject of the token; null: unknown
-	Target     []string `json:"target"`   // what was destroyed
-	Reversible bool     `json:"reversible"`
+	Audit   *audit         `json:"audit"`
 }
 
 // maxReason is the longest reason that arcd takes, in bytes.
@@ -75,10 +66,7 @@ func (t *taskCancel) run(ctx context.Context, c *console) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := canceledTasks{Effect: "noop", Results: []canceledTask{}, Audit: audit{Timestamp: *outcome.Instant(c.now()), Target: []string{}}}
-	if found := c.foundCredential(); found != nil {
-		data.Audit.Operator = optional(cmp.Or(found.Facts.Subject, found.Facts.ClientID))
-	}
+	data := canceledTasks{Effect: "noop", Results: []canceledTask{}, Audit: c.auditOf()}
 	b := taskBatch{ids: ids}
 	b.each(func(id string) error {
 		result := t.one(ctx, c, call, id)

@@ -59,7 +59,7 @@ type createdTask struct {
 
 func (t *taskCreate) row() row {
 	r := row{
-		danger: mutating, method: "task.create", auth: true, data: createdTask{}, stdin: maxStdin,
+		danger: mutating, method: "task.create", auth: true, data: createdTask{}, stdin: maxStdin, groups: wholeParams,
 		long: "The result has the commands that ask for the task, wait for it and cancel it. With --dry-run nothing is created: " +
 			"the server checks the call if it can, else only the arguments are checked.",
 		examples: []string{

@@ -27,6 +27,7 @@ type sentTask struct {
 
 func (*taskSend) row() row {
 	return row{
+		groups: wholeParams,
 		danger: mutating, method: "task.send", auth: true, data: sentTask{}, stdin: maxStdin,
 		long: "A task that waits for input goes on with it. With --dry-run the task is only looked at.",
 		examples: []string{
