@@ -49,7 +49,7 @@ func (c *Client) pageExchange(ctx context.Context, p page) (*exchange, error) {
 		err = checkAddress(c.endpoint())
 	}
 	if err == nil && p.secret && !c.AllowHTTP {
-		err = checkSecure(x.url)
+		err = CheckSecure(x.url)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("calling %s: %w", x.name, err)

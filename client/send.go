@@ -88,7 +88,7 @@ func (c *Client) bearer(ctx context.Context, x *exchange, expired string) (strin
 	}
 	if err == nil && token != "" {
 		if err = checkToken(token); err == nil && !c.AllowHTTP {
-			err = checkSecure(x.url)
+			err = CheckSecure(x.url)
 		}
 	}
 	if err != nil {

@@ -148,9 +148,10 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// checkSecure allows secrets to https and to loopback addresses (RFC 6750 section
-// 5.3).
-func checkSecure(address string) error {
+// CheckSecure allows a token or secret to travel to an address by https, or to this
+// machine (RFC 6750 section 5.3); else the error is [ErrInsecure], or
+// [arc.ErrInvalid] for what is no address.
+func CheckSecure(address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, arc.ErrInvalid)

@@ -321,7 +321,7 @@ func (s *Store) secure(text string) error {
 	if err != nil || u.Hostname() == "" {
 		return invalidf("the address of the token endpoint is not usable")
 	}
-	if u.Scheme == "https" || s.AllowHTTP && u.Scheme == "http" || u.Scheme == "http" && loopback(u.Hostname()) {
+	if s.AllowHTTP && u.Scheme == "http" || client.CheckSecure(text) == nil {
 		return nil
 	}
 	return invalidf("secrets go over https or to this machine only, not to %s://%s", u.Scheme, u.Host)

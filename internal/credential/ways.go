@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
@@ -174,13 +172,4 @@ func (s *Store) discover(ctx context.Context, server string) (*client.AuthServer
 			": the server does not say where its tokens come from; name the token endpoint"}
 	}
 	return found, err
-}
-
-// loopback tells whether a host is this machine.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") { // names below it are asked of DNS
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
