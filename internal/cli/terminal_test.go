@@ -120,7 +120,9 @@ func newScreens(t *testing.T, env []string) *screens {
 	}
 	s := &screens{t: t, dir: dir, env: append(env, "TMUX_TMPDIR="+dir)}
 	rc := filepath.Join(dir, "rc")
-	if err := os.WriteFile(rc, []byte("PS1='$ '\nPROMPT_COMMAND='tmux wait-for -S prompt'\n"), 0o600); err != nil {
+	// Without a history: a shell that is killed would write one into a home that is
+	// being removed.
+	if err := os.WriteFile(rc, []byte("unset HISTFILE\nPS1='$ '\nPROMPT_COMMAND='tmux wait-for -S prompt'\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
