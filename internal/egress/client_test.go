@@ -202,6 +202,38 @@ func TestEndlessAnswersEnd(t *testing.T) {
 	}
 }
 
+// TestNoSwitch: an answer that begins another protocol has no body. It would never
+// end: the context of a call does not reach such a connection.
+func TestNoSwitch(t *testing.T) {
+	left := make(chan struct{})
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		defer close(left)
+		conn, buf, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+		_, _ = io.Copy(io.Discard, buf) // until the caller leaves
+	})
+	c, _ := client(loopback())
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		if got, err := c.Do(get(t, s.URL)); err != nil || got.Status != 101 || len(got.Body) != 0 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}()
+	for _, ended := range []chan struct{}{answered, left} {
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the call or its connection goes on")
+		}
+	}
+}
+
 // TestNothingIsUnpacked: a few bytes that unpack to many stay as they came.
 func TestNothingIsUnpacked(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {

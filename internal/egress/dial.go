@@ -16,8 +16,9 @@ const (
 )
 
 // callKey is the key of the call's own context among the values of the one that
-// a dial gets. The transport hides the end of a request from its dial, since
-// another request could use the connection; here none ever does.
+// a dial gets. The transport hides the end of a request from its dial, so that the
+// next one finds a connection; but what a call began here ends with it, and every
+// call that waits has a dial of its own.
 type callKey struct{}
 
 // dialContext is what the HTTP transport connects with. It looks the name up,

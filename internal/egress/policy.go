@@ -20,6 +20,11 @@ import (
 const (
 	DefaultTimeout = 5 * time.Second
 	DefaultMaxBody = 64 << 10
+	// DefaultHeaderTimeout is the time until an answer begins.
+	DefaultHeaderTimeout = 10 * time.Second
+	// DefaultPerHost keeps arcd from being the hammer when many callers name the same
+	// host.
+	DefaultPerHost = 8
 )
 
 // Resolver finds the addresses of a name. [net.Resolver] is one.
@@ -43,8 +48,21 @@ type Policy struct {
 	// Timeout is that of a whole call of [Client.Do] or [Client.Check], from the
 	// look-up of the name to the last byte of the answer. 0: [DefaultTimeout].
 	Timeout time.Duration
-	// MaxBody is how many bytes of an answer's body are read. 0: [DefaultMaxBody].
+	// MaxBody is how many bytes of an answer's body [Client.Do] reads. 0:
+	// [DefaultMaxBody].
 	MaxBody int64
+	// HeaderTimeout is the time from the end of a request until its answer begins. 0:
+	// [DefaultHeaderTimeout].
+	HeaderTimeout time.Duration
+	// PerHost is how many connections to one host there are at once; with HTTP/1 that
+	// is the number of calls. More wait for their turn or their time. 0:
+	// [DefaultPerHost].
+	PerHost int
+	// KeepAlive keeps connections for later calls, until they have been at rest for
+	// 90 seconds. They stay with the address that was judged when they were dialled.
+	KeepAlive bool
+	// MaxIdle is how many connections at rest are kept, of all hosts. 0: no limit.
+	MaxIdle int
 }
 
 // Prefixes with an IPv4 address inside, which a gateway or tunnel on the way
