@@ -31,6 +31,7 @@ type StartChatParams struct {
 	ChatID         string          `json:"chatId,omitempty"`
 	Stream         bool            `json:"stream,omitempty"`
 	Metadata       json.RawMessage `json:"metadata,omitzero"`
+	ParentTaskID   string          `json:"parentTaskId,omitempty"` // extension: the task that the calling agent works on
 }
 
 // SendChatParams are the params of chat.message.

@@ -12,6 +12,10 @@ const (
 	MediaSSE  = "text/event-stream"
 )
 
+// HopsHeader says, in calls to agents, through how many agents the work has come: an
+// extension of arcd that an agent may pass on in its own calls.
+const HopsHeader = "X-Arc-Hops"
+
 // Dialect is the envelope that a call came in and is answered in.
 type Dialect uint8
 

@@ -96,6 +96,8 @@ type Task struct {
 	Progress      *Progress       `json:"progress,omitempty"`
 	Attempt       int             `json:"attempt,omitempty"`
 	TraceID       string          `json:"traceId,omitempty"`
+	ParentTaskID  string          `json:"parentTaskId,omitempty"`
+	Waiting       *Waiting        `json:"waiting,omitempty"` // for its agent; nil: it does not
 	Messages      []Message       `json:"messages,omitempty"`
 	Artifacts     []Artifact      `json:"artifacts,omitempty"`
 	Metadata      json.RawMessage `json:"metadata,omitzero"`
@@ -108,6 +110,16 @@ type TaskError struct {
 	Reason  string `json:"reason,omitempty"` // a stable word
 }
 
+// Waiting says why a task that is not ended makes no headway: its agent cannot be
+// reached, or is not there.
+type Waiting struct {
+	Reason string `json:"reason"`          // agent_away or agent_unreachable
+	Since  Time   `json:"since,omitzero"`  // when that was first seen
+	Tries  int    `json:"tries,omitempty"` // how often it was tried in vain
+	Next   Time   `json:"next,omitzero"`   // of the next try; zero: when the agent comes
+	Until  Time   `json:"until,omitzero"`  // when the task fails for want of it (-41003)
+}
+
 // Progress says how far a task is.
 type Progress struct {
 	Percent int    `json:"percent"` // 0 to 100
@@ -115,13 +127,14 @@ type Progress struct {
 	At      Time   `json:"at,omitzero"`
 }
 
-// CreateTaskParams are the params of task.create. IdempotencyKey and DryRun are
-// extensions of arcd.
+// CreateTaskParams are the params of task.create. IdempotencyKey, ParentTaskID and
+// DryRun are extensions of arcd.
 type CreateTaskParams struct {
 	InitialMessage *Message        `json:"initialMessage"`
 	Priority       Priority        `json:"priority,omitempty"` // default NORMAL
 	Metadata       json.RawMessage `json:"metadata,omitzero"`
 	IdempotencyKey string          `json:"idempotencyKey,omitempty"`
+	ParentTaskID   string          `json:"parentTaskId,omitempty"` // the task that the calling agent works on
 	DryRun         bool            `json:"dryRun,omitempty"`
 }
 
@@ -139,10 +152,11 @@ type GetTaskParams struct {
 	IncludeArtifacts *bool  `json:"includeArtifacts,omitempty"`
 }
 
-// CancelTaskParams are the params of task.cancel.
+// CancelTaskParams are the params of task.cancel. Cascade is an extension of arcd.
 type CancelTaskParams struct {
-	TaskID string `json:"taskId"`
-	Reason string `json:"reason,omitempty"`
+	TaskID  string `json:"taskId"`
+	Reason  string `json:"reason,omitempty"`
+	Cascade bool   `json:"cascade,omitempty"` // also what its agents made for it, and so on
 }
 
 // ListTasksParams are the params of the extension task.list. All are optional.
@@ -177,7 +191,8 @@ type SubscribeTaskParams struct {
 	Events      []EventType `json:"events,omitempty"` // default: TASK_COMPLETED, TASK_FAILED
 }
 
-// Subscription says that the events of a task are sent to somebody.
+// Subscription says that the events of a task are sent to somebody. What stands
+// behind Active is an extension of arcd.
 type Subscription struct {
 	ID          string      `json:"subscriptionId"`
 	TaskID      string      `json:"taskId"`
@@ -185,12 +200,97 @@ type Subscription struct {
 	Events      []EventType `json:"events"`
 	Created     Time        `json:"createdAt"`
 	Active      bool        `json:"active"`
+
+	// Secret signs the deliveries (Standard Webhooks, "whsec_" and base64). It is
+	// told once, in the answer to task.subscribe.
+	Secret  string    `json:"secret,omitempty"`
+	EndedAt Time      `json:"endedAt,omitzero"`
+	Reason  string    `json:"reason,omitempty"` // why it ended: unsubscribed, gone, refused or undeliverable
+	Next    Time      `json:"nextAttempt,omitzero"`
+	Last    *Delivery `json:"lastAttempt,omitempty"`
 }
 
-// SubscribeTaskResult is the result of task.subscribe.
+// SubscribeTaskResult is the result of task.subscribe, and of the extension
+// task.unsubscribe.
 type SubscribeTaskResult struct {
 	Type         string        `json:"type"` // "task"; of some servers "subscription"
 	Subscription *Subscription `json:"subscription"`
+}
+
+// UnsubscribeTaskParams are the params of the extension task.unsubscribe.
+type UnsubscribeTaskParams struct {
+	SubscriptionID string `json:"subscriptionId"`
+}
+
+// ListSubscriptionsParams are the params of the extension task.subscriptions: the
+// caller's own, oldest first.
+type ListSubscriptionsParams struct {
+	TaskID string `json:"taskId,omitempty"` // "": of all tasks
+	Limit  int    `json:"limit,omitempty"`  // 1 to 200, default 50
+	Cursor string `json:"cursor,omitempty"` // from an earlier answer
+}
+
+// SubscriptionList is the result of task.subscriptions. NextCursor is "" on the
+// last page.
+type SubscriptionList struct {
+	Type          string         `json:"type"` // "subscriptions"
+	Subscriptions []Subscription `json:"subscriptions"`
+	NextCursor    string         `json:"nextCursor,omitempty"`
+}
+
+// The states of a [Delivery].
+const (
+	DeliveryDelivered = "delivered" // the receiver answered 2xx
+	DeliveryFailed    = "failed"    // it did not; it is tried again at NextAttempt
+	DeliveryDead      = "dead"      // it did not, and is tried again only by task.replay
+)
+
+// Delivery is one attempt to send one event to one subscriber.
+type Delivery struct {
+	ID             string    `json:"deliveryId"`
+	SubscriptionID string    `json:"subscriptionId"`
+	TaskID         string    `json:"taskId"`
+	MessageID      string    `json:"messageId"` // webhook-id: the same in all attempts of an event
+	Event          EventType `json:"event"`
+	Seq            int64     `json:"seq"` // of the event
+	State          string    `json:"state"`
+	Attempt        int       `json:"attempt"` // of this event, from 1
+	Replay         bool      `json:"replay,omitempty"`
+	At             Time      `json:"at"`
+	Duration       int64     `json:"duration"`             // milliseconds
+	Status         int       `json:"httpStatus,omitempty"` // 0: no answer came
+	Error          string    `json:"error,omitempty"`      // why it failed, in words of arcd
+	Next           Time      `json:"nextAttempt,omitzero"`
+}
+
+// ListDeliveriesParams are the params of the extension task.deliveries: the attempts
+// to reach the caller's own subscriptions, newest first.
+type ListDeliveriesParams struct {
+	DeliveryID     string   `json:"deliveryId,omitempty"` // just this one
+	TaskID         string   `json:"taskId,omitempty"`
+	SubscriptionID string   `json:"subscriptionId,omitempty"`
+	State          []string `json:"state,omitempty"`  // any of these
+	Limit          int      `json:"limit,omitempty"`  // 1 to 200, default 50
+	Cursor         string   `json:"cursor,omitempty"` // from an earlier answer
+}
+
+// DeliveryList is the result of task.deliveries. NextCursor is "" on the last page.
+type DeliveryList struct {
+	Type       string     `json:"type"` // "deliveries"
+	Deliveries []Delivery `json:"deliveries"`
+	NextCursor string     `json:"nextCursor,omitempty"`
+}
+
+// ReplayDeliveryParams are the params of the extension task.replay: the event of an
+// attempt is sent once more, now, whatever became of its subscription.
+type ReplayDeliveryParams struct {
+	DeliveryID string `json:"deliveryId"`
+}
+
+// ReplayDeliveryResult is the result of task.replay: the attempt that was made.
+type ReplayDeliveryResult struct {
+	Type     string    `json:"type"` // "delivery"
+	Delivery *Delivery `json:"delivery"`
 }
 
 // NotifyTaskParams are the params of task.notification. Data has a status and a

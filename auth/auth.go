@@ -64,6 +64,13 @@ func (p *Principal) Agent() string {
 	return p.Subject
 }
 
+// Anonymous tells whether nobody vouches for the principal: the server checks no
+// tokens.
+func (p *Principal) Anonymous() bool { return p.Issuer == AnonymousIssuer }
+
+// AnonymousIssuer stands for the issuer of principals without a token.
+const AnonymousIssuer = "arcd:insecure"
+
 // Has tells whether the principal holds the scope.
 func (p *Principal) Has(scope string) bool {
 	_, ok := slices.BinarySearch(p.Scopes, scope)

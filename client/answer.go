@@ -24,7 +24,7 @@ type answer struct {
 
 	Code    json.RawMessage `json:"code"`
 	Message string          `json:"message"`
-	Details any             `json:"details"`
+	Details json.RawMessage `json:"details"`
 }
 
 // failure is an error object of either envelope.
@@ -83,6 +83,9 @@ func refusal(resp *http.Response, body []byte) error {
 // call "error", as a text, is none, nor is a positive code outside an envelope.
 func (a *answer) failure() *failure {
 	var e failure
+	if len(a.Error) > maxRefusal || len(a.Details) > maxRefusal {
+		return nil // decoded it is many times as large
+	}
 	if len(a.Error) > 0 && a.Error[0] == '{' {
 		if jsonv2.Unmarshal(a.Error, &e) == nil && (e.Code < 0 || e.Code != 0 && a.ARC+a.JSONRPC != "") {
 			return &e
@@ -90,7 +93,8 @@ func (a *answer) failure() *failure {
 		return nil
 	}
 	if len(a.Result) == 0 && jsonv2.Unmarshal(a.Code, &e.Code) == nil && e.Code < 0 {
-		e.Message, e.Details = a.Message, a.Details
+		e.Message = a.Message
+		_ = json.Unmarshal(a.Details, &e.Details) // without them it is an error all the same
 		return &e
 	}
 	return nil

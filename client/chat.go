@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"iter"
 
@@ -10,7 +11,7 @@ import (
 // StartChat starts a chat and gives it with the agent's whole answer
 // (chat.start).
 func (c *Client) StartChat(ctx context.Context, to string, p arc.StartChatParams) (*arc.Chat, error) {
-	p.Stream = false
+	p.Stream, p.ParentTaskID = false, cmp.Or(p.ParentTaskID, c.work)
 	return c.chat(ctx, "chat.start", to, p)
 }
 
@@ -34,7 +35,7 @@ func (c *Client) EndChat(ctx context.Context, to string, p arc.EndChatParams) (*
 // follows it. Any other error ends the iteration. Leaving the loop early ends
 // the call.
 func (c *Client) StreamChat(ctx context.Context, to string, p arc.StartChatParams) iter.Seq2[Event, error] {
-	p.Stream = true
+	p.Stream, p.ParentTaskID = true, cmp.Or(p.ParentTaskID, c.work)
 	s := &stream{client: c, chatID: p.ChatID}
 	s.call = call{method: "chat.start", to: to, params: p}
 	return s.events(ctx)

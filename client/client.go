@@ -9,11 +9,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -64,6 +66,9 @@ type Client struct {
 	// anything new, and without having lasted for 10 s. Default 5; negative: never.
 	Retries int
 
+	work string // the task that calls are made for; "": none
+	hops int    // through how many agents that work has come
+
 	once   sync.Once // makes own
 	own    *http.Client
 	ownErr error
@@ -87,7 +92,9 @@ func (c *Client) Call(ctx context.Context, method, to string, params, result any
 // call is one call to make.
 type call struct {
 	method, to string
+	from       string // the requestAgent; "": that of the client
 	params     any
+	more       http.Header // goes along too
 	stream     bool
 	resume     bool // after the event lastSeq
 	lastSeq    int64
@@ -153,6 +160,10 @@ func (c *Client) exchange(ctx context.Context, call *call) (*exchange, string, e
 	if trace.Parent != "" {
 		h.Set("Traceparent", trace.Parent)
 	}
+	if c.hops > 0 {
+		h.Set(arc.HopsHeader, strconv.Itoa(c.hops))
+	}
+	maps.Copy(h, call.more)
 	return &exchange{
 		name: call.method, method: http.MethodPost, url: c.endpoint(), header: h, body: body,
 		tokens: c.Token, token: call.fresh, attempts: c.tries(!call.stream && repeatable(call.method, params)),
@@ -163,7 +174,7 @@ func (c *Client) exchange(ctx context.Context, call *call) (*exchange, string, e
 // idempotency key and is one of those that know such keys.
 func repeatable(method string, params raw) bool {
 	switch method {
-	case "task.info", "task.list", "task.events", "rpc.discover":
+	case "task.info", "task.list", "task.events", "task.subscriptions", "task.deliveries", "rpc.discover":
 		return true
 	case "task.create", "task.send":
 		var p struct {
@@ -202,6 +213,7 @@ func encodeParams(params any) (raw, error) {
 // envelope encodes the call.
 func (c *Client) envelope(call *call, id, trace string, params raw) ([]byte, error) {
 	omit := jsonv1.OmitEmptyWithLegacySemantics(true)
+	from := cmp.Or(call.from, c.Agent)
 	if c.JSONRPC {
 		return jsonv2.Marshal(struct {
 			Version string `json:"jsonrpc"`
@@ -211,11 +223,7 @@ func (c *Client) envelope(call *call, id, trace string, params raw) ([]byte, err
 			To      string `json:"targetAgent,omitempty"`
 			Trace   string `json:"traceId,omitempty"`
 			Params  raw    `json:"params"`
-		}{"2.0", raw(id), call.method, c.Agent, call.to, trace, params}, omit)
-	}
-	from := c.Agent
-	if from == "" {
-		from = defaultAgent
+		}{"2.0", raw(id), call.method, from, call.to, trace, params}, omit)
 	}
 	return jsonv2.Marshal(struct {
 		Version string `json:"arc"`
@@ -225,7 +233,7 @@ func (c *Client) envelope(call *call, id, trace string, params raw) ([]byte, err
 		To      string `json:"targetAgent"`
 		Trace   string `json:"traceId,omitempty"`
 		Params  raw    `json:"params"`
-	}{arc.Version, raw(id), call.method, from, call.to, trace, params}, omit)
+	}{arc.Version, raw(id), call.method, cmp.Or(from, defaultAgent), call.to, trace, params}, omit)
 }
 
 // errTooLarge ends the reading of an answer, or event, beyond MaxAnswer.

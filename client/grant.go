@@ -29,6 +29,9 @@ type ClientCredentials struct {
 	// documents it. Default: a form, with the client in the header Authorization
 	// (HTTP Basic).
 	JSON bool
+	// Form sends id and secret as parameters of the form instead (RFC 6749 section
+	// 2.3.1), for servers that do not know HTTP Basic. JSON goes before it.
+	Form bool
 	// Params are more parameters, as {"resource": {…}}. They are for what is not
 	// named above.
 	Params url.Values
@@ -66,7 +69,7 @@ func (s *ClientCredentials) Fetch(ctx context.Context) (*oauth2.Token, error) {
 		params.Set("audience", s.Audience)
 	}
 	style := oauth2.AuthStyleInHeader
-	if s.JSON {
+	if s.JSON || s.Form {
 		style = oauth2.AuthStyleInParams
 	}
 	return s.endpoint.request(ctx, &grant{

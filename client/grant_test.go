@@ -74,7 +74,8 @@ func TestClientCredentialsOnTheWire(t *testing.T) {
 		TokenURL: web.URL, ClientID: "a b", ClientSecret: "s:%", Scopes: []string{"x", "y"}, Audience: "api", Params: url.Values{"resource": {"r"}}, HTTP: web.Client(),
 	}
 	doc := &client.ClientCredentials{TokenURL: web.URL, ClientID: "id", ClientSecret: "s", Audience: "api", JSON: true, HTTP: web.Client()}
-	for _, source := range []*client.ClientCredentials{form, doc} {
+	params := &client.ClientCredentials{TokenURL: web.URL, ClientID: "id", ClientSecret: "s:%", Form: true, HTTP: web.Client()}
+	for _, source := range []*client.ClientCredentials{form, doc, params} {
 		token, err := source.Fetch(t.Context())
 		if err != nil || token.AccessToken != "t" || time.Until(token.Expiry) < 50*time.Second {
 			t.Fatalf("Fetch = %v, %v", token, err)
@@ -83,6 +84,7 @@ func TestClientCredentialsOnTheWire(t *testing.T) {
 	want := []asked{
 		{"application/x-www-form-urlencoded", "a+b", "s%3A%25", map[string]string{"grant_type": "client_credentials", "scope": "x y", "audience": "api", "resource": "r"}},
 		{"application/json", "", "", map[string]string{"grant_type": "client_credentials", "client_id": "id", "client_secret": "s", "audience": "api"}},
+		{"application/x-www-form-urlencoded", "", "", map[string]string{"grant_type": "client_credentials", "client_id": "id", "client_secret": "s:%"}},
 	}
 	if diff := cmp.Diff(want, *all, cmp.AllowUnexported(asked{})); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)

@@ -67,7 +67,7 @@ func drain(events iter.Seq2[client.Event, error]) (said string, n int, err error
 func TestEveryMethodOfTheServer(t *testing.T) {
 	w := start(t, nil)
 	c := w.service()
-	steps := slices.Concat(arcSteps(c), pageSteps(c), registrySteps(t, w), adminSteps(w))
+	steps := slices.Concat(arcSteps(c), hookSteps(w, c), pageSteps(c), registrySteps(t, w), adminSteps(w))
 	for _, s := range steps {
 		if err := s.do(t.Context()); err != nil {
 			t.Fatalf("%s: %v", s.method, err)
@@ -102,14 +102,6 @@ func arcSteps(c *client.Client) []step {
 		{"SendTask", func(ctx context.Context) error {
 			return c.SendTask(ctx, "input", arc.SendTaskParams{TaskID: task.ID, Message: text("42")})
 		}},
-		{"SubscribeTask", func(ctx context.Context) error { // arcd does not have it yet
-			_, err := c.SubscribeTask(ctx, "input", arc.SubscribeTaskParams{TaskID: task.ID, CallbackURL: "https://hooks.example"})
-			return want("the refusal", err, nil, arc.CodeOf(err) == arc.CodeMethodNotFound)
-		}},
-		{"NotifyTask", func(ctx context.Context) error { // nor this
-			err := c.NotifyTask(ctx, "input", arc.NotifyTaskParams{TaskID: task.ID, Event: arc.TaskStartedEvent, At: arc.At(time.Now())})
-			return want("the refusal", err, nil, arc.CodeOf(err) == arc.CodeMethodNotFound)
-		}},
 		{"TaskEvents", func(ctx context.Context) error {
 			_, n, err := drain(c.TaskEvents(ctx, "input", arc.TaskEventsParams{TaskID: task.ID}))
 			return want("the number of events", n, err, n > 5)
@@ -123,6 +115,18 @@ func arcSteps(c *client.Client) []step {
 				order = append(order, ev.Seq)
 			}
 			return want("the events", order, nil, len(order) > 3 && order[0] == 3)
+		}},
+		{"Relay", func(ctx context.Context) error {
+			var pieces int
+			r := client.Relayed{Method: "chat.start", To: "stream", Params: arc.StartChatParams{InitialMessage: text("3"), Stream: true}, Stream: true}
+			r.Event = func(ev client.Event) error {
+				if ev.Name == "stream" {
+					pieces++
+				}
+				return nil
+			}
+			result, err := c.Relay(ctx, r)
+			return want("the number of pieces", pieces, err, pieces == 3 && result == nil)
 		}},
 		{"CallHeader", func(ctx context.Context) error {
 			p := arc.CreateTaskParams{InitialMessage: text("hi"), IdempotencyKey: "header"}
@@ -173,6 +177,70 @@ func arcSteps(c *client.Client) []step {
 		{"StreamChat", func(ctx context.Context) error {
 			said, n, err := drain(c.StreamChat(ctx, "stream", arc.StartChatParams{InitialMessage: text("3")}))
 			return want("the answer", said, err, said == "piece 1 piece 2 piece 3 " && n == 4)
+		}},
+	}
+}
+
+// hookSteps are those of a task that is worked on by an agent elsewhere, and of who is
+// told about it.
+func hookSteps(w *world, c *client.Client) []step {
+	var task *arc.Task
+	var sub *arc.Subscription
+	var sent *arc.Delivery
+	agent := w.with(client.StaticToken(w.token(map[string]any{"agent_id": "idle"})))
+	agent.Agent = "idle"
+	return []step{
+		{"SubscribeTask", func(ctx context.Context) (err error) {
+			if task, err = c.CreateTask(ctx, "idle", arc.CreateTaskParams{InitialMessage: text("hi")}); err != nil {
+				return err
+			}
+			p := arc.SubscribeTaskParams{TaskID: task.ID, CallbackURL: "http://hooks.example", Events: []arc.EventType{arc.TaskStartedEvent}}
+			if _, err := c.SubscribeTask(ctx, "idle", p); !errors.Is(err, arc.ErrInvalid) {
+				return fmt.Errorf("plain http: %v", err)
+			}
+			p.CallbackURL = "https://hooks.example"
+			sub, err = c.SubscribeTask(ctx, "idle", p)
+			return want("the subscription", sub, err, err == nil && sub.Active && len(sub.Secret) > 40)
+		}},
+		{"NotifyTask", func(ctx context.Context) error {
+			p := arc.NotifyTaskParams{TaskID: task.ID, Event: arc.TaskStartedEvent, At: arc.At(time.Now()), Data: arc.EventData{Status: "WORKING", Message: "begun"}}
+			if err := c.NotifyTask(ctx, "tester", p); !errors.Is(err, arc.ErrPermission) {
+				return fmt.Errorf("who is not the agent: %v", err)
+			}
+			if err := agent.NotifyTask(ctx, "tester", p); err != nil {
+				return err
+			}
+			got, err := c.GetTask(ctx, "idle", arc.GetTaskParams{TaskID: task.ID})
+			return want("the task", got, err, err == nil && got.Status == arc.TaskWorking)
+		}},
+		{"ListDeliveries", func(ctx context.Context) error {
+			for sent == nil { // the attempt is recorded a moment after it was made
+				list, err := c.ListDeliveries(ctx, "idle", arc.ListDeliveriesParams{SubscriptionID: sub.ID})
+				if err != nil {
+					return err
+				}
+				if len(list.Deliveries) > 0 {
+					sent = &list.Deliveries[0]
+				}
+			}
+			return want("the delivery", sent, nil, sent.State == arc.DeliveryDelivered && sent.Event == arc.TaskStartedEvent && w.hooks.got.Load() == 1)
+		}},
+		{"ReplayDelivery", func(ctx context.Context) error {
+			w.hooks.refuses.Store(true)
+			got, err := c.ReplayDelivery(ctx, "idle", arc.ReplayDeliveryParams{DeliveryID: sent.ID})
+			return want("the delivery", got, err, err == nil && got.Replay && got.State == arc.DeliveryDead && got.Status == 404 && got.MessageID == sent.MessageID)
+		}},
+		{"ListSubscriptions", func(ctx context.Context) error {
+			list, err := c.ListSubscriptions(ctx, "idle", arc.ListSubscriptionsParams{TaskID: task.ID})
+			return want("the list", list, err, err == nil && len(list.Subscriptions) == 1 && list.Subscriptions[0].Secret == "")
+		}},
+		{"UnsubscribeTask", func(ctx context.Context) error {
+			got, err := c.UnsubscribeTask(ctx, "idle", arc.UnsubscribeTaskParams{SubscriptionID: sub.ID})
+			return want("the subscription", got, err, err == nil && !got.Active && got.Reason == "unsubscribed")
+		}},
+		{"Relay", func(ctx context.Context) error {
+			result, err := c.Relay(ctx, client.Relayed{Method: "task.info", To: "idle", Params: arc.GetTaskParams{TaskID: task.ID}})
+			return want("the result", string(result), err, len(result) > 0)
 		}},
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/client"
 	"github.com/arcd-io/arcd/internal/arctest"
@@ -45,6 +46,7 @@ type world struct {
 	grants  atomic.Int32  // requests to /oauth/token
 	arrived chan struct{} // has one for each request to /arc
 	told    atomic.Int32  // calls that would have gone to agents' endpoints
+	hooks   hooks         // what would have gone to subscribers
 	agents  map[string]methods.Agent
 	limits  server.Limits
 	barrier func(http.Handler) http.Handler // around the server's handler; nil: nothing
@@ -99,7 +101,7 @@ func (w *world) handler(ctx context.Context, running *sync.WaitGroup, db *sqlite
 	must(t, err)
 	reg, err := registry.Open(ctx, registry.Config{Store: db, Issuer: issuer, Keys: keys, PublicURL: w.url, Now: now})
 	must(t, err)
-	service, err := methods.New(methods.Config{Store: db, Agents: w.agents, Registry: reg, Version: "test", TurnGrace: time.Minute})
+	service, err := methods.New(methods.Config{Store: db, Agents: w.agents, Registry: reg, Webhooks: &w.hooks, Version: "test", TurnGrace: time.Minute})
 	must(t, err)
 	providers, err := auth.NewProviders(auth.Config{
 		Providers: []auth.Provider{issuer.Provider(), w.issuer.Provider("test", audience)},
@@ -136,6 +138,30 @@ func (w *world) handler(ctx context.Context, running *sync.WaitGroup, db *sqlite
 		}
 		handler.ServeHTTP(rw, r)
 	})
+}
+
+// hooks is a receiver of webhooks that takes what is sent, unless it was told to
+// refuse.
+type hooks struct {
+	refuses atomic.Bool
+	got     atomic.Int32
+}
+
+// Check refuses plain http.
+func (h *hooks) Check(_ context.Context, url string) error {
+	if !strings.HasPrefix(url, "https://") {
+		return arc.InvalidParam("callbackUrl", "must be https")
+	}
+	return nil
+}
+
+// Post takes a message, or answers that there is no such page.
+func (h *hooks) Post(context.Context, methods.Webhook) (methods.WebhookAnswer, error) {
+	h.got.Add(1)
+	if h.refuses.Load() {
+		return methods.WebhookAnswer{Status: http.StatusNotFound}, nil
+	}
+	return methods.WebhookAnswer{Status: http.StatusOK}, nil
 }
 
 // forget empties arrived.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"iter"
 
@@ -10,6 +11,7 @@ import (
 // CreateTask gives an agent a task (task.create). With p.IdempotencyKey set, a
 // repeated call gives the same task again.
 func (c *Client) CreateTask(ctx context.Context, to string, p arc.CreateTaskParams) (*arc.Task, error) {
+	p.ParentTaskID = cmp.Or(p.ParentTaskID, c.work)
 	return c.task(ctx, "task.create", to, p)
 }
 

@@ -15,7 +15,8 @@ import (
 // goroutines at once.
 type TokenSource interface {
 	// Token gives the token to send; "" to send none. expired is "", or a token
-	// that the server has called expired: then the source gives another one, or an
+	// that the server has called expired, or, of an [Agent] whose source is no
+	// [RenewingSource], that soon will: then the source gives another one, or an
 	// error that is [ErrNoNewToken]. The error never shows a token or a secret.
 	Token(ctx context.Context, expired string) (string, error)
 }

@@ -44,6 +44,10 @@ func (c *Client) trace(ctx context.Context) (Trace, error) {
 	return t, nil
 }
 
+// TraceIDOf gives the trace-id of a traceparent (W3C Trace Context, section 3.2.2);
+// false for what is none.
+func TraceIDOf(parent string) (id string, ok bool) { return traceParentID(parent) }
+
 // traceParentID gives the trace-id of a traceparent; false for what is none.
 // Versions above 00 may have more behind a dash.
 func traceParentID(parent string) (id string, ok bool) {

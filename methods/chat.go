@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/internal/tracing"
 	"github.com/arcd-io/arcd/rpc"
 	"github.com/arcd-io/arcd/store"
 )
@@ -52,7 +53,10 @@ func (s *Service) StartChat(ctx context.Context, c *rpc.Call, p arc.StartChatPar
 			From: c.From, Agent: a.id, Trace: c.TraceID,
 			Status: string(arc.ChatActive), Priority: arc.PriorityNormal, Created: now,
 		},
-		rec: record{Metadata: p.Metadata},
+		rec: record{Metadata: p.Metadata, TraceParent: c.TraceParent},
+	}
+	if err := s.adopt(ctx, c, th, p.ParentTaskID); err != nil {
+		return nil, err
 	}
 	if p.ChatID != "" {
 		if err := s.chooseChatID(ctx, c, th, p.ChatID); err != nil {
@@ -116,9 +120,9 @@ func (s *Service) SendChat(ctx context.Context, c *rpc.Call, p arc.SendChatParam
 		return nil, arc.Errorf(arc.CodeChatOverflow, "the chat holds as many messages as it may").
 			With("chatId", th.chatID()).With("max_items", maxItems).With("max_bytes", maxBytes).With("retryable", false)
 	}
-	a, ok := s.agents[th.Agent]
+	a, ok := s.agent(th.Agent)
 	if !ok {
-		return nil, unavailable(th.Agent)
+		return nil, noAgent(th.Agent, "no_runner")
 	}
 	th.Status = string(arc.ChatActive)
 	return s.takeTurn(ctx, c, a, th, p.Message, p.Stream)
@@ -150,7 +154,34 @@ func (s *Service) EndChat(ctx context.Context, c *rpc.Call, p arc.EndChatParams)
 	if err != nil {
 		return nil, err
 	}
+	s.endElsewhere(th, p.Reason)
 	return th.chatResult(), nil
+}
+
+// endElsewhere tells the agent of a chat, if it is elsewhere, that the chat is
+// closed. Nobody waits for that.
+func (s *Service) endElsewhere(th *thread, reason string) {
+	a, ok := s.agent(th.Agent)
+	if !ok || th.rec.Binding.ID == "" {
+		return
+	}
+	if ender, ok := a.Runner.(ChatEnder); ok {
+		s.aside(func(ctx context.Context) { ender.EndChat(ctx, th.chatID(), th.rec.Binding, reason) })
+	}
+}
+
+// aside does what nobody waits for, for at most ten seconds.
+func (s *Service) aside(f func(context.Context)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.runs.Go(func() {
+		ctx, cancel := context.WithTimeout(s.background, 10*time.Second)
+		defer cancel()
+		f(ctx)
+	})
 }
 
 // settled waits until a turn is over, but not for a runner that does not stop.
@@ -202,13 +233,12 @@ func (s *Service) chat(ctx context.Context, c *rpc.Call, id string) (*thread, er
 	if id == "" {
 		return nil, arc.InvalidParam("chatId", "is required")
 	}
-	if c.To != "" {
-		if _, err := s.target(c); err != nil {
-			return nil, err
-		}
-	}
+	tracing.Current(ctx).Set(tracing.Chat, id)
 	th, err := s.readChat(ctx, c, id)
 	if errors.Is(err, store.ErrNotFound) || err == nil && c.To != "" && c.To != th.Agent {
+		if err := s.knownTarget(c); err != nil {
+			return nil, err
+		}
 		return nil, arc.Errorf(arc.CodeChatNotFound, "there is no such chat").
 			With("chatId", id).With("retryable", false)
 	}
@@ -251,9 +281,4 @@ func (th *thread) chatResult() *chatResult {
 		v.ClosedAt = arc.At(th.Ended)
 	}
 	return &chatResult{Type: "chat", Chat: v}
-}
-
-func unavailable(agent string) error {
-	return arc.Errorf(arc.CodeAgentUnavailable, "the agent is known, but nobody serves it now").
-		With("agentId", agent).With("reason", "no_runner").With("retryable", true)
 }

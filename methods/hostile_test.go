@@ -105,12 +105,12 @@ type counting struct {
 	atLook      atomic.Pointer[func()]
 }
 
-func (c *counting) Ready(ctx context.Context, agent string, n int) ([]store.Thread, error) {
+func (c *counting) Ready(ctx context.Context, q store.ReadyQuery) ([]store.Thread, error) {
 	c.looks.Add(1)
 	if f := c.atLook.Swap(nil); f != nil {
 		(*f)()
 	}
-	return c.Store.Ready(ctx, agent, n)
+	return c.Store.Ready(ctx, q)
 }
 
 func (c *counting) Due(ctx context.Context, now time.Time, n int) ([]store.Thread, error) {

@@ -62,7 +62,9 @@ func (s *Service) ListTasks(ctx context.Context, c *rpc.Call, p arc.ListTasksPar
 		if err != nil {
 			return nil, err
 		}
-		list.Tasks = append(list.Tasks, th.view().Task)
+		task := th.view().Task
+		task.Waiting = s.waiting(th)
+		list.Tasks = append(list.Tasks, task)
 	}
 	return list, nil
 }

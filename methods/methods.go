@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
@@ -31,11 +32,19 @@ type Config struct {
 	Store store.Store
 	// Agents are the agents behind the endpoint, by id.
 	Agents map[string]Agent
-	// Registry knows the agents that registered themselves: they can be named as
-	// targets too. Nil: there are none.
+	// Registry knows the agents that registered themselves, for their cards. Nil:
+	// there are none.
 	Registry *registry.Registry
+	// Remote has those agents, and others outside this process, do the work. Nil:
+	// there are none.
+	Remote Remote
+	// Webhooks sends what task.subscribe asks for. Nil: there are no subscriptions.
+	Webhooks Webhooks
 	// Scopes replaces the scopes that a method needs, by method name.
 	Scopes map[string][]string
+	// AgentScopes does so for calls to one agent of Remote, by agent id and then method
+	// name; those of Agents say it themselves.
+	AgentScopes map[string]map[string][]string
 	// ListAgents names the known agents in the details of -41001.
 	ListAgents bool
 
@@ -45,6 +54,12 @@ type Config struct {
 	// MaxAttempts is how often a task is begun before it fails with
 	// attempts_exhausted. Default 3.
 	MaxAttempts int
+	// Patience is how long a task waits for an agent that cannot be reached, or is not
+	// there, before it fails with -41003. Default 15 min.
+	Patience time.Duration
+	// MaxHops is through how many agents work may be passed on within one trace.
+	// Default 16.
+	MaxHops int
 	// Retention is how long ended tasks and chats are kept. Default 24 h;
 	// negative: for ever.
 	Retention time.Duration
@@ -57,6 +72,9 @@ type Config struct {
 	// is gone, so that the stream can be resumed. Default 2 s.
 	TurnGrace time.Duration
 
+	// Tracer makes a span of each stretch of work and of each delivery. Nil: there are
+	// no spans, and traces are passed on as they come.
+	Tracer trace.Tracer
 	// Version is the server's version, for the OpenRPC document.
 	Version string
 	// Now is the clock. Default time.Now.
@@ -65,45 +83,22 @@ type Config struct {
 	Log zerolog.Logger
 }
 
-// Agent is one agent behind the endpoint and how it may be used.
-type Agent struct {
-	// Runner does its work. Nil: nobody serves it here; tasks wait in the queue
-	// and chats are refused with -41002.
-	Runner Runner
-
-	Name         string
-	Description  string
-	Version      string
-	Capabilities []string
-
-	// Concurrency is the number of tasks that run at once. Default 16.
-	Concurrency int
-	// Turns is the number of chat turns that run at once. Default 1,000.
-	Turns int
-	// Scopes replaces the scopes that a method needs when it is called for
-	// this agent, by method name.
-	Scopes map[string][]string
-	// KeepTurns lets a chat turn run to its end when its caller's connection
-	// is gone.
-	KeepTurns bool
-}
-
-// agent is an Agent in service.
-type agent struct {
-	Agent
-	id   string
-	poke chan struct{} // one slot: "look for work"
-	turn chan struct{} // one slot taken per running chat turn
-}
-
 // Service owns the tasks and chats. Its methods are safe for concurrent use.
 type Service struct {
 	cfg    Config
 	store  store.Store
 	log    zerolog.Logger
 	mux    *rpc.Mux
-	agents map[string]*agent
+	agents map[string]*agent // of this server
 	hub    *hub
+
+	webhooks *mailroom
+
+	remoteMu sync.Mutex        // guards remote
+	remote   map[string]*agent // elsewhere, as far as somebody asked for them
+
+	absentMu sync.Mutex           // guards absent
+	absent   map[string]time.Time // since when agents with waiting tasks are away
 
 	editing queues
 
@@ -113,9 +108,13 @@ type Service struct {
 	drainOnce  sync.Once
 	runs       sync.WaitGroup // turns and whatever else works for callers that left
 
-	mu      sync.Mutex // guards what follows
-	running map[string]*work
-	closed  bool // no new runs
+	looks sync.WaitGroup // at queues
+
+	mu          sync.Mutex // guards what follows
+	running     map[string]*work
+	errands     map[string][]*errand // of what runs, by agent and trace; in the order of their beginning
+	closed      bool                 // no new runs
+	dispatching context.Context      // of looks at queues; nil: there are none
 }
 
 // New makes a Service. Nothing runs before [Service.Run].
@@ -128,25 +127,23 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, store: cfg.Store, log: cfg.Log,
 		agents:   make(map[string]*agent, len(cfg.Agents)),
 		hub:      newHub(),
+		webhooks: newMailroom(),
 		draining: make(chan struct{}),
 		running:  make(map[string]*work),
+		errands:  make(map[string][]*errand),
+		remote:   make(map[string]*agent),
 	}
 	s.background, s.stop = context.WithCancelCause(context.Background())
 	agentScopes := map[string]map[string][]string{}
+	maps.Copy(agentScopes, cfg.AgentScopes)
 	for id, a := range cfg.Agents {
 		if !arc.ValidAgentID(id) {
 			return nil, fmt.Errorf("agent %q: the id %s", id, arc.AgentIDIssue)
 		}
-		if a.Concurrency <= 0 {
-			a.Concurrency = 16
-		}
-		if a.Turns <= 0 {
-			a.Turns = 1000
-		}
 		if len(a.Scopes) > 0 {
 			agentScopes[id] = a.Scopes
 		}
-		s.agents[id] = &agent{Agent: a, id: id, poke: make(chan struct{}, 1), turn: make(chan struct{}, a.Turns)}
+		s.agents[id] = newAgent(id, a)
 	}
 	table := s.table()
 	if err := knownMethods(table, cfg.Scopes, agentScopes); err != nil {
@@ -160,6 +157,8 @@ func setDefaults(cfg *Config) {
 	defaultTo(&cfg.Lease, 15*time.Second)
 	cfg.Lease = max(cfg.Lease, time.Second)
 	defaultTo(&cfg.MaxAttempts, 3)
+	defaultTo(&cfg.Patience, 15*time.Minute)
+	defaultTo(&cfg.MaxHops, 16)
 	defaultTo(&cfg.Retention, 24*time.Hour)
 	defaultTo(&cfg.KeyTTL, 24*time.Hour)
 	defaultTo(&cfg.ChatIdle, 24*time.Hour)
@@ -187,8 +186,14 @@ func (s *Service) table() []rpc.Method {
 		{Name: "task.send", Scopes: task, Handle: rpc.Handle(s.SendTask), Summary: "Add a message to an open task."},
 		{Name: "task.info", Scopes: task, Handle: rpc.Handle(s.GetTask), Summary: "Read a task."},
 		{Name: "task.cancel", Scopes: task, Handle: rpc.Handle(s.CancelTask), Summary: "Cancel a task."},
+		{Name: "task.notification", Scopes: []string{auth.ScopeNotify, auth.ScopeServe}, Handle: rpc.Handle(s.NotifyTask), Summary: "Say what became of a task that the calling agent works on."},
 		{Name: "task.list", Scopes: task, Handle: rpc.Handle(s.ListTasks), Summary: "List the caller's tasks (extension)."},
 		{Name: "task.events", Scopes: task, Handle: rpc.Handle(s.TaskEvents), Summary: "Replay and follow a task's events (extension)."},
+		{Name: "task.subscribe", Scopes: task, Handle: rpc.Handle(s.SubscribeTask), Summary: "Have a task's events sent to a URL."},
+		{Name: "task.unsubscribe", Scopes: task, Handle: rpc.Handle(s.UnsubscribeTask), Summary: "End a subscription (extension)."},
+		{Name: "task.subscriptions", Scopes: task, Handle: rpc.Handle(s.ListSubscriptions), Summary: "List the caller's subscriptions (extension)."},
+		{Name: "task.deliveries", Scopes: task, Handle: rpc.Handle(s.ListDeliveries), Summary: "List the attempts to reach them (extension)."},
+		{Name: "task.replay", Scopes: task, Handle: rpc.Handle(s.ReplayDelivery), Summary: "Send the event of an attempt again (extension)."},
 		{Name: "chat.start", Scopes: chat, Handle: rpc.Handle(s.StartChat), Summary: "Start a chat with an agent."},
 		{Name: "chat.message", Scopes: chat, Handle: rpc.Handle(s.SendChat), Summary: "Say something in a chat."},
 		{Name: "chat.end", Scopes: chat, Handle: rpc.Handle(s.EndChat), Summary: "Close a chat."},
@@ -249,101 +254,4 @@ func (s *Service) Ready(ctx context.Context) error {
 	default:
 		return s.store.Check(ctx)
 	}
-}
-
-// Agents gives the cards of all agents, those of this server first, each sorted
-// by id.
-func (s *Service) Agents() []arc.Agent {
-	var cards []arc.Agent
-	for _, id := range slices.Sorted(maps.Keys(s.agents)) {
-		card, _ := s.Agent(id)
-		cards = append(cards, card)
-	}
-	if s.cfg.Registry != nil {
-		for _, a := range s.cfg.Registry.List(registry.Filter{}) {
-			cards = append(cards, registeredCard(&a))
-		}
-	}
-	return cards
-}
-
-// CountAgents tells how many cards [Service.Agents] gives, without making them.
-func (s *Service) CountAgents() int {
-	n := len(s.agents)
-	if s.cfg.Registry != nil {
-		n += s.cfg.Registry.Count()
-	}
-	return n
-}
-
-// Agent gives the card of one agent; ok is false if there is none.
-func (s *Service) Agent(id string) (card arc.Agent, ok bool) {
-	a, ok := s.agents[id]
-	if !ok {
-		return s.registered(id)
-	}
-	card = arc.Agent{
-		ID: id, Name: a.Name, Description: a.Description, Version: a.Version,
-		Capabilities: a.Capabilities, Status: arc.AgentActive,
-	}
-	if card.Capabilities == nil {
-		card.Capabilities = []string{}
-	}
-	return card, true
-}
-
-// registered gives the card of an agent that registered itself.
-func (s *Service) registered(id string) (card arc.Agent, ok bool) {
-	if s.cfg.Registry == nil {
-		return arc.Agent{}, false
-	}
-	a, ok := s.cfg.Registry.Agent(id)
-	if !ok {
-		return arc.Agent{}, false
-	}
-	return registeredCard(&a), true
-}
-
-func registeredCard(a *arc.AgentInfo) arc.Agent {
-	card := arc.Agent{
-		ID: a.AgentID, Name: a.Name, Description: a.ContextBrief, Version: a.Version,
-		Capabilities: a.Capabilities, Status: arc.AgentActive,
-	}
-	if a.Status != arc.AgentAlive {
-		card.Status = arc.AgentInactive
-	}
-	return card
-}
-
-// target gives the agent that the call names; -41001 if it is not known, -41002
-// if it is but cannot be given work, -32602 if the call names none (the JSON-RPC
-// envelope allows that).
-func (s *Service) target(c *rpc.Call) (*agent, error) {
-	if c.To == "" {
-		return nil, arc.InvalidParam("targetAgent", "is required for "+c.Method)
-	}
-	if a, ok := s.agents[c.To]; ok {
-		return a, nil
-	}
-	if card, ok := s.registered(c.To); ok {
-		return nil, undeliverable(&card)
-	}
-	e := arc.Errorf(arc.CodeAgentNotFound, "there is no agent %q", c.To).
-		With("agentId", c.To).With("requestedAgent", c.To).With("retryable", false)
-	if s.cfg.ListAgents {
-		e.With("availableAgents", slices.Sorted(maps.Keys(s.agents)))
-	}
-	return nil, e
-}
-
-// undeliverable says why an agent that registered itself gets no work: this
-// version knows it, but has no way to hand it a task.
-func undeliverable(card *arc.Agent) *arc.Error {
-	if card.Status != arc.AgentActive {
-		return arc.Errorf(arc.CodeAgentUnavailable, "the agent %q has sent no heartbeat for too long", card.ID).
-			With("agentId", card.ID).With("reason", "agent_dead").With("retryable", true)
-	}
-	return arc.Errorf(arc.CodeAgentUnavailable,
-		"the agent %q is registered, but this version of arcd delivers work to its own agents only", card.ID).
-		With("agentId", card.ID).With("reason", "no_delivery").With("retryable", false)
 }

@@ -144,10 +144,15 @@ func (w *world) info(id string) arc.Task {
 // events follows a task's events after seq until f says enough.
 func (w *world) events(id string, after int64, f func(arc.TaskEvent) bool) {
 	w.t.Helper()
+	w.eventsAs(alice(), id, after, f)
+}
+
+func (w *world) eventsAs(p *auth.Principal, id string, after int64, f func(arc.TaskEvent) bool) {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c := &rpc.Call{Request: arc.Request{Dialect: arc.JSONRPC, Method: "task.events", Params: json.RawMessage(`{"taskId":"` + id + `"}`)},
-		Principal: alice(), Streaming: true, Resume: after > 0, LastSeq: after}
+		Principal: p, Streaming: true, Resume: after > 0, LastSeq: after}
 	result, err := w.s.Mux().Dispatch(ctx, c)
 	if err != nil {
 		w.t.Fatalf("task.events: %v", err)
@@ -165,12 +170,17 @@ func (w *world) events(id string, after int64, f func(arc.TaskEvent) bool) {
 // until waits for a task to reach a status.
 func (w *world) until(id string, status arc.TaskStatus) arc.Task {
 	w.t.Helper()
-	w.events(id, 0, func(ev arc.TaskEvent) bool {
+	return w.untilAs(alice(), id, status)
+}
+
+func (w *world) untilAs(p *auth.Principal, id string, status arc.TaskStatus) arc.Task {
+	w.t.Helper()
+	w.eventsAs(p, id, 0, func(ev arc.TaskEvent) bool {
 		var data arc.EventData
 		_ = json.Unmarshal(ev.Data, &data)
 		return ev.Type == arc.StatusChangeEvent && data.Status == string(status)
 	})
-	task := w.info(id)
+	task := taskOf(w.t, w.must(p, "task.info", "", m{"taskId": id}))
 	if task.Status != status {
 		w.t.Fatalf("task %s is %s, want %s", id, task.Status, status)
 	}
@@ -657,7 +667,7 @@ func TestRequestAgentIsBound(t *testing.T) {
 
 func TestUnknownMethods(t *testing.T) {
 	w := start(t, methods.Config{})
-	for _, method := range []string{"task.subscribe", "task.notification", "no.such"} {
+	for _, method := range []string{"task.explode", "no.such"} {
 		_, err := w.call(alice(), method, "echo", m{})
 		wantCode(t, err, arc.CodeMethodNotFound)
 		nobody := principal("n")

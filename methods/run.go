@@ -4,39 +4,44 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
 )
 
-// lookAgain is how often an agent's queue is looked at without a hint: hints may
-// get lost.
-const lookAgain = time.Second
-
 // Run has the agents work, and keeps leases, deadlines and retention, until ctx
 // ends; it then drains as [Service.Drain] does, at once.
 func (s *Service) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.dispatching = ctx
+	s.mu.Unlock()
 	stop := s.store.Watch(func(h store.Hint) {
 		s.hub.notify(h.Thread)
-		if a, ok := s.agents[h.Ready]; ok {
-			poke(a.poke)
+		if h.Wake {
+			poke(s.webhooks.poke)
+		}
+		if h.Ready != "" {
+			s.Wake(h.Ready)
 		}
 	})
 	defer stop()
 	var wg sync.WaitGroup
-	for _, a := range s.agents {
-		if a.Runner != nil {
-			wg.Go(func() { s.dispatch(ctx, a) })
-		}
-	}
+	wg.Go(func() {
+		s.lookAll(ctx)
+		s.every(ctx, lookAgain, s.lookAll)
+	})
 	wg.Go(func() { s.every(ctx, s.cfg.Lease/3, s.renew) })
 	wg.Go(func() { s.every(ctx, min(time.Second, s.cfg.Lease/3), s.sweep) })
 	wg.Go(func() { s.every(ctx, time.Minute, s.prune) })
+	if s.cfg.Webhooks != nil {
+		wg.Go(func() { s.sendWebhooks(ctx) })
+	}
 	<-ctx.Done()
 	wg.Wait()
+	s.stopDispatch()
 	gone, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	cancel()
 	s.Drain(gone)
@@ -79,102 +84,6 @@ func (s *Service) Drain(ctx context.Context) {
 	}
 }
 
-// dispatch claims an agent's ready tasks, best rank first, while it has free
-// slots, and runs them.
-func (s *Service) dispatch(ctx context.Context, a *agent) {
-	slots := make(chan struct{}, a.Concurrency)
-	ticker := time.NewTicker(lookAgain)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.draining:
-			return
-		case <-a.poke:
-		case <-ticker.C:
-		}
-		for s.claim(ctx, a, slots) {
-		}
-	}
-}
-
-// claim claims as many ready tasks as there are free slots and reports whether
-// there may be more to claim now.
-func (s *Service) claim(ctx context.Context, a *agent, slots chan struct{}) bool {
-	free := cap(slots) - len(slots)
-	if free == 0 || ctx.Err() != nil {
-		return false
-	}
-	ready, err := s.store.Ready(ctx, a.id, free)
-	if err != nil {
-		s.logFailure(err, "reading an agent's queue", a.id)
-		return false
-	}
-	var claims sync.WaitGroup
-	var failed atomic.Bool
-	for _, t := range ready {
-		w := s.newWork(t.ID, a)
-		w.inbox = make(chan delivery, inboxLength)
-		if w.begin() != nil {
-			w.cancel(errDraining)
-			failed.Store(true)
-			break
-		}
-		slots <- struct{}{}
-		claims.Add(1)
-		go func() {
-			th, err := s.start(ctx, w)
-			if err != nil && !errors.Is(err, errNotReady) {
-				failed.Store(true) // so the queue is left alone for a while
-				s.logFailure(err, "claiming a task", a.id)
-			}
-			claims.Done()
-			if err != nil {
-				w.release()
-				<-slots
-				return
-			}
-			defer func() {
-				<-slots
-				poke(a.poke)
-			}()
-			s.runTask(w, th)
-		}()
-	}
-	claims.Wait()
-	return len(ready) == free && !failed.Load()
-}
-
-var errNotReady = errors.New("the task is not ready")
-
-// start claims a task: the commit that makes it WORKING under our lease.
-func (s *Service) start(ctx context.Context, w *work) (*thread, error) {
-	return s.edit(ctx, w.id, func(th *thread) (*change, error) {
-		if !th.Ready || th.status().Terminal() {
-			return nil, errNotReady
-		}
-		now := s.now()
-		th.Ready = false
-		th.rec.Lease, th.rec.LeaseEnd = w.lease, now.Add(s.cfg.Lease).UnixMilli()
-		if th.rec.Attempt++; th.rec.Attempt > 1 {
-			th.rec.Progress = nil // that was the attempt before
-		}
-		ch := &change{}
-		if th.status() == arc.TaskSubmitted {
-			th.Status = string(arc.TaskWorking)
-			ch.event(now, arc.TaskStartedEvent, arc.EventData{
-				Status: th.Status, Message: "the agent has started", StartedAt: arc.At(now),
-			})
-			ch.event(now, arc.StatusChangeEvent, arc.EventData{
-				Status: th.Status, Message: "status is now WORKING",
-				PreviousStatus: string(arc.TaskSubmitted), ChangedAt: arc.At(now),
-			})
-		}
-		return ch, nil
-	})
-}
-
 // runTask has the runner work on a claimed task and stores how it ended. It
 // returns when the runner has, which is later than the end of the work if that
 // was abandoned.
@@ -185,6 +94,7 @@ func (s *Service) runTask(w *work, th *thread) {
 			s.logFailure(err, "ending a task", w.agent.id)
 		}
 	})
+	defer s.takeOn(th)()
 	if th.rec.Deadline != 0 {
 		timer := time.AfterFunc(time.UnixMilli(th.rec.Deadline).Sub(s.now()), func() { w.cancel(errDeadline) })
 		defer timer.Stop()
@@ -212,7 +122,10 @@ func (s *Service) taskTurn(ctx context.Context, w *work, th *thread) (*Turn, err
 	w.artifacts = th.rec.Made
 	w.mu.Unlock()
 	task := th.view().Task
-	t := &Turn{Task: &task, Agent: th.Agent, From: th.From, TraceID: th.Trace, Attempt: th.rec.Attempt, w: w}
+	t := &Turn{
+		Task: &task, Agent: th.Agent, From: th.From, TraceID: th.Trace, Attempt: th.rec.Attempt,
+		TraceParent: th.rec.TraceParent, Hops: th.rec.Hops + 1, Binding: th.rec.Binding, Notice: th.rec.Notice, w: w,
+	}
 	for _, item := range items {
 		if item.Kind == store.MessageItem {
 			var m arc.Message
@@ -245,6 +158,7 @@ func (s *Service) finishTask(ctx context.Context, w *work, outcome error) error 
 		now := s.now()
 		ch := th.collect(&b, now)
 		if len(parts) > 0 {
+			th.begin(ch, now)
 			th.say(ch, arc.Message{Role: arc.RoleAgent, Parts: parts}, now)
 		}
 		end := s.outcome(th, w, outcome, now)
@@ -258,7 +172,11 @@ func (s *Service) finishTask(ctx context.Context, w *work, outcome error) error 
 // say adds a message of the agent.
 func (th *thread) say(ch *change, m arc.Message, now time.Time) {
 	m.AgentID = th.Agent
-	body := storedMessage(&m, now)
+	th.saidBy(ch, storedMessage(&m, now), now)
+}
+
+// saidBy adds an encoded message of the agent.
+func (th *thread) saidBy(ch *change, body []byte, now time.Time) {
 	th.rec.Messages++
 	ch.item(store.MessageItem, body)
 	ch.event(now, arc.NewMessageEvent, arc.EventData{
@@ -268,15 +186,17 @@ func (th *thread) say(ch *change, m arc.Message, now time.Time) {
 
 // outcome moves a task to where the end of its turn leads.
 func (s *Service) outcome(th *thread, w *work, err error, now time.Time) *change {
+	if w.reached.Load() {
+		th.rec.Away, th.rec.Tries = 0, 0
+	}
 	question, asks := errors.AsType[*inputError](err)
 	retry, retries := errors.AsType[*retryError](err)
 	unsaved, again := errors.AsType[*unsavedError](err)
+	away, unreachable := errors.AsType[*unreachableError](err)
+	givenUp, gave := errors.AsType[*givenUpError](err)
 	switch {
 	case err == nil:
-		return th.end(now, arc.TaskCompleted, arc.TaskCompletedEvent, arc.EventData{
-			Message: "task completed", CompletedAt: arc.At(now),
-			ArtifactCount: len(th.rec.Artifacts), MessageCount: th.rec.Messages,
-		})
+		return th.complete(now)
 	case asks:
 		return th.pause(question.question, int(w.given.Load()), now)
 	case errors.Is(err, errDraining), errors.Is(err, errLost):
@@ -284,9 +204,14 @@ func (s *Service) outcome(th *thread, w *work, err error, now time.Time) *change
 		return th.requeue(now, time.Time{}, "the server is stopping")
 	case errors.Is(err, errDeadline):
 		return th.fail(now, timeout())
+	case unreachable:
+		s.logAttempt(th, away.err)
+		return s.wait(th, now, away.after)
+	case gave:
+		return th.givenUp(now, givenUp.reason)
 	case retries && th.rec.Attempt < s.cfg.MaxAttempts:
 		s.logAttempt(th, retry.err)
-		return th.requeue(now, now.Add(max(retry.after, 0)), "the agent asks for another attempt")
+		return th.requeue(now, now.Add(max(retry.after, 0)), "another attempt is needed")
 	case again && th.rec.Attempt < s.cfg.MaxAttempts:
 		s.logAttempt(th, unsaved)
 		return th.requeue(now, now.Add(lookAgain), "what the agent made could not be stored")
@@ -298,11 +223,57 @@ func (s *Service) outcome(th *thread, w *work, err error, now time.Time) *change
 	return th.fail(now, agentError(err))
 }
 
+// complete ends a task well.
+func (th *thread) complete(now time.Time) *change {
+	ch := &change{}
+	th.begin(ch, now)
+	return ch.and(th.end(now, arc.TaskCompleted, arc.TaskCompletedEvent, arc.EventData{
+		Message: "task completed", CompletedAt: arc.At(now),
+		ArtifactCount: len(th.rec.Artifacts), MessageCount: th.rec.Messages,
+	}))
+}
+
+// givenUp ends a task that its agent does not want to finish.
+func (th *thread) givenUp(now time.Time, reason string) *change {
+	return th.end(now, arc.TaskCanceled, arc.TaskCanceledEvent, arc.EventData{
+		Message: "task canceled", CanceledAt: arc.At(now), CanceledBy: th.Agent, Reason: brief(reason),
+	})
+}
+
+// wait has a task whose agent cannot be reached tried again, or ends it when that
+// has gone on for long enough. The attempt does not count.
+func (s *Service) wait(th *thread, now time.Time, after time.Duration) *change {
+	th.rec.Attempt--
+	if th.rec.Away == 0 {
+		th.rec.Away = now.UnixMilli()
+	}
+	th.rec.Tries++
+	end := time.UnixMilli(th.rec.Away).Add(s.cfg.Patience)
+	if !now.Before(end) {
+		return th.unreachable(now, "agent_unreachable")
+	}
+	// The last try is when patience ends, and never all at once.
+	pause := max(min(time.Second<<min(th.rec.Tries-1, 6), time.Minute), after)
+	pause += rand.N(pause/4 + 1)
+	return th.requeue(now, earlier(now.Add(pause), end), "the agent cannot be reached")
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // pause has the task wait for its caller, unless that has already said more than
-// the items that the runner was given.
+// the items that the runner was given. The question may have come as a message before,
+// by notice, or come as one yet.
 func (th *thread) pause(question arc.Message, given int, now time.Time) *change {
 	ch := &change{}
-	th.say(ch, question, now)
+	th.begin(ch, now)
+	if !paired(&th.rec.Found, &th.rec.Noted, &question) {
+		th.say(ch, question, now)
+	}
 	th.rec.Lease, th.rec.LeaseEnd = "", 0
 	th.rec.Attempt = 0 // attempts count from one answer to the next
 	th.rec.Made = len(th.rec.Artifacts)
@@ -332,8 +303,7 @@ func (th *thread) requeue(now, at time.Time, why string) *change {
 	if th.rec.Progress != nil {
 		progress.Percent = th.rec.Progress.Percent
 	}
-	th.rec.Progress = &progress
-	ch := &change{}
+	ch := &change{} // those who follow hear of it; what the task shows is the agent's own word
 	ch.event(now, arc.ProgressEvent, progress)
 	return ch
 }
@@ -347,9 +317,28 @@ func (th *thread) fail(now time.Time, e *arc.TaskError) *change {
 // agentError is what the caller may read of a runner's error.
 func agentError(err error) *arc.TaskError {
 	if e, ok := errors.AsType[*arc.Error](err); ok {
-		return &arc.TaskError{Code: e.Code, Message: valid(e.Message), Reason: valid(e.Reason())}
+		return taskError(e.Code, e.Message, e.Reason())
 	}
 	return &arc.TaskError{Code: arc.CodeTaskFailed, Message: "the agent failed", Reason: "agent_error"}
+}
+
+// taskError is what an agent said of its failure, as it is kept.
+func taskError(code arc.Code, message, reason string) *arc.TaskError {
+	if code == 0 {
+		code = arc.CodeTaskFailed
+	}
+	return &arc.TaskError{Code: code, Message: brief(message), Reason: brief(reason)}
+}
+
+// maxBrief is the longest sentence of an agent that is kept with a task, in bytes.
+const maxBrief = 4 << 10
+
+// brief gives an agent's sentence as it can be kept.
+func brief(text string) string {
+	if len(text) > maxBrief {
+		text = text[:maxBrief]
+	}
+	return valid(text)
 }
 
 func timeout() *arc.TaskError {

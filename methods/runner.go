@@ -14,7 +14,8 @@ import (
 	"github.com/arcd-io/arcd/arc"
 )
 
-// A Runner does the work of an agent that lives in this process.
+// A Runner does the work of an agent: one that lives in this process, or a carrier
+// that has an agent elsewhere do it.
 //
 // Run is called once for each stretch of work: a task that was created, a task
 // whose caller answered a question, or one turn of a chat. What comes of it goes
@@ -25,6 +26,8 @@ import (
 //     again, with the longer history, when its caller has answered;
 //   - the error of [Retry], a task waits and is run again, up to
 //     Config.MaxAttempts times;
+//   - the error of [Unreachable], a task waits until its agent can be reached, and
+//     its attempt does not count; a chat turn ends with -41003;
 //   - an [*arc.Error], a task is FAILED and a chat turn ends with that code and
 //     message, which the caller sees;
 //   - any other error, the same with a fixed message; its text is only logged.
@@ -62,7 +65,134 @@ type Turn struct {
 	History []arc.Message // all messages so far, oldest first
 	Attempt int           // 1 for the first time a task is begun
 
+	// What follows is for carriers.
+
+	Streams     bool   // the chat's caller reads the answer piece by piece
+	TraceParent string // W3C traceparent of the work; may be ""
+	Hops        int    // of the calls that the agent makes for this work
+	Binding     Binding
+	// Notice is how the agent said that the task ended, by task.notification, if it did.
+	Notice *arc.NotifyTaskParams
+
 	w *work
+}
+
+// Binding is what a carrier has to know of a task or chat after a restart. It is
+// stored with it, and kept from one turn to the next.
+type Binding struct {
+	// ID is that of the task or chat at the agent's own server; "": it has none yet.
+	ID string `json:"id,omitempty"`
+	// Told is how many of the caller's messages the agent has been given.
+	Told int `json:"told,omitempty"`
+	// Heard is how many of the agent's messages have been taken over, by its own count.
+	Heard int `json:"heard,omitempty"`
+	// Again is how often the agent has forgotten the work, and was given it anew.
+	Again int `json:"again,omitempty"`
+}
+
+// Bind stores a binding: of a task at once, of a chat with what the agent says next.
+// Heard is left as it is, or with another ID begins from 0. It is an error (-41005) if
+// the same agent has the ID for another task: an agent that answers for somebody
+// else's work must not get at it.
+func (t *Turn) Bind(ctx context.Context, b Binding) error {
+	if err := t.w.bind(ctx, b); err != nil {
+		return err
+	}
+	if b.ID == t.Binding.ID {
+		b.Heard = t.Binding.Heard
+	}
+	t.Binding = b
+	return nil
+}
+
+// Hear takes over the n-th message of the agent, counted from 1 by the agent's own
+// server, if it was not taken over before. In a chat use Write.
+func (t *Turn) Hear(ctx context.Context, n int, m arc.Message) error {
+	if t.Task == nil {
+		return errors.New("methods: a chat's answer is written")
+	}
+	m.Role = arc.RoleAgent
+	if err := checkMessage("message", &m, arc.CodeInternal); err != nil {
+		return err
+	}
+	for i := range m.Parts {
+		if err := checkOwnPart(&m.Parts[i]); err != nil {
+			return err
+		}
+	}
+	return t.w.hear(ctx, n, m)
+}
+
+// ErrNudged is what [Turn.Receive] gives when the agent has said by
+// task.notification that there is something to ask for.
+var ErrNudged = errors.New("methods: the agent has something to tell")
+
+// Unreachable gives the error with which Run says that the agent cannot be reached.
+// The task waits and is tried again with growing pauses, at least after, until
+// Config.Patience is over; it then fails with -41003.
+func Unreachable(err error, after time.Duration) error { return &unreachableError{err, after} }
+
+type unreachableError struct {
+	err   error
+	after time.Duration
+}
+
+func (e *unreachableError) Error() string {
+	return "methods: the agent cannot be reached: " + e.err.Error()
+}
+func (e *unreachableError) Unwrap() error { return e.err }
+
+// CanceledByAgent gives the error with which Run says that the agent itself gave the
+// task up, without a failure: the task is CANCELED.
+func CanceledByAgent(reason string) error { return &givenUpError{reason} }
+
+type givenUpError struct{ reason string }
+
+func (*givenUpError) Error() string { return "methods: the agent gave the task up" }
+
+// Reached says that the agent has just answered: how long it may be away is counted
+// from here again.
+func (t *Turn) Reached() { t.w.reached.Store(true) }
+
+// Unwanted tells, once the context of Run has ended, whether nobody wants the work
+// any more: it was canceled, its time is over, or its reader is gone. Otherwise
+// somebody, perhaps another process, goes on with it.
+func Unwanted(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return slices.ContainsFunc([]error{errCanceled, errClosed, errGone, errDeadline}, func(err error) bool { return errors.Is(cause, err) })
+}
+
+// WhyUnwanted gives, for an agent elsewhere, why nobody wants the work of a context
+// any more: the reason of who canceled it, if there is one.
+func WhyUnwanted(ctx context.Context) string {
+	cause := context.Cause(ctx)
+	if c, ok := errors.AsType[*canceledError](cause); ok && c.reason != "" {
+		return c.reason
+	}
+	if cause == nil {
+		return ""
+	}
+	return cause.Error()
+}
+
+// canceledError is errCanceled with the reason of who canceled.
+type canceledError struct{ reason string }
+
+func (*canceledError) Error() string        { return errCanceled.Error() }
+func (*canceledError) Is(target error) bool { return target == errCanceled }
+
+// A ChatEnder is a Runner that wants to know that a chat was closed: EndChat is
+// called once, after the fact, for a chat with a Binding. ctx ends after ten seconds.
+type ChatEnder interface {
+	EndChat(ctx context.Context, chatID string, b Binding, reason string)
+}
+
+// A TaskEnder is a Runner that wants to know that nobody wants a task any more that it
+// does not work on just then, because it waits for its caller or for the agent: EndTask
+// is called once, after the fact, for a task with a Binding. t is only to be read. ctx
+// ends after ten seconds.
+type TaskEnder interface {
+	EndTask(ctx context.Context, t *Turn)
 }
 
 // Message gives the last message of the caller: what to answer.
@@ -117,10 +247,11 @@ func (t *Turn) Progress(ctx context.Context, percent int, note string) error {
 	if t.Task == nil {
 		return ctx.Err()
 	}
-	return t.w.progress(ctx, arc.Progress{Percent: min(max(percent, 0), 100), Note: valid(note)})
+	return t.w.progress(ctx, arc.Progress{Percent: min(max(percent, 0), 100), Note: brief(note)})
 }
 
-// Receive waits for the next message that the caller sends while the turn runs.
+// Receive waits for the next message that the caller sends while the turn runs. To
+// carriers it also gives [ErrNudged].
 func (t *Turn) Receive(ctx context.Context) (arc.Message, error) { return t.w.receive(ctx) }
 
 // NeedInput gives the error with which Run says that the task needs an answer

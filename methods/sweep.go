@@ -53,6 +53,9 @@ func (w *work) renew(ctx context.Context) error {
 		case th.rec.Lease != w.lease:
 			return nil, errLost
 		}
+		if th.rec.Notice != nil {
+			poke(w.nudged) // it may have come to another process
+		}
 		th.rec.LeaseEnd = end
 		return &change{}, nil
 	})
@@ -93,21 +96,23 @@ func (s *Service) settle(ctx context.Context, t store.Thread) error {
 	if t.Kind == store.Chat {
 		return s.settleChat(ctx, t.ID)
 	}
-	expired := false
+	expired, lease, cause := false, "", errLost
 	w := s.work(t.ID) // that of the lease; after the commit it may be another
-	_, err := s.edit(ctx, t.ID, func(th *thread) (*change, error) {
+	th, err := s.edit(ctx, t.ID, func(th *thread) (*change, error) {
 		now := s.now()
-		expired = false
+		expired, lease, cause = false, th.rec.Lease, errLost
 		switch {
 		case th.status().Terminal() || th.Due.IsZero() || th.Due.After(now):
 			return nil, nil
 		case th.rec.Deadline != 0 && th.rec.Deadline <= now.UnixMilli():
-			expired = true
+			expired, cause = true, errDeadline
 			return th.fail(now, timeout()), nil
 		case th.rec.RetryAt != 0:
 			th.rec.RetryAt = 0
 			th.Ready = true
 			return &change{}, nil
+		case th.hasOwnID():
+			th.rec.Attempt-- // the agent goes on with it: that we are gone is no attempt of its
 		case th.rec.Attempt >= s.cfg.MaxAttempts:
 			expired = true
 			return th.fail(now, attemptsExhausted(th.rec.Attempt)), nil
@@ -115,14 +120,22 @@ func (s *Service) settle(ctx context.Context, t store.Thread) error {
 		expired = true
 		return th.requeue(now, time.Time{}, "the process that worked on it is gone"), nil
 	})
-	if expired && err == nil && w != nil {
+	switch {
+	case !expired || err != nil:
+	case !th.Ended.IsZero():
+		s.callOff(th, lease, cause)
+	case w != nil:
 		w.cancel(errLost)
 	}
 	return err
 }
 
+// hasOwnID tells whether the agent has the task on a server of its own.
+func (th *thread) hasOwnID() bool { return th.rec.Binding.ID != "" && th.rec.Binding.ID != th.ID }
+
 // prune forgets what has been kept long enough.
 func (s *Service) prune(ctx context.Context) {
+	s.forgetAgents()
 	const batch = 500
 	now := s.now()
 	ended := time.Time{} // nothing is older than that
@@ -144,7 +157,9 @@ func (s *Service) prune(ctx context.Context) {
 // settleChat ends a chat's turn whose process is gone, and closes a chat that
 // has been silent too long.
 func (s *Service) settleChat(ctx context.Context, id string) error {
-	_, err := s.edit(ctx, id, func(th *thread) (*change, error) {
+	closed := false
+	th, err := s.edit(ctx, id, func(th *thread) (*change, error) {
+		closed = false
 		now := s.now()
 		if !th.Ended.IsZero() || th.Due.IsZero() || th.Due.After(now) {
 			return nil, nil
@@ -158,8 +173,12 @@ func (s *Service) settleChat(ctx context.Context, id string) error {
 				With("reason", "interrupted").With("retryable", true))
 			return ch, nil
 		}
+		closed = true
 		th.close(ch, now, "idle")
 		return ch, nil
 	})
+	if err == nil && closed {
+		s.endElsewhere(th, "idle")
+	}
 	return err
 }

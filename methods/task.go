@@ -10,6 +10,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/internal/tracing"
 	"github.com/arcd-io/arcd/rpc"
 	"github.com/arcd-io/arcd/store"
 )
@@ -68,6 +69,9 @@ func (s *Service) CreateTask(ctx context.Context, c *rpc.Call, p arc.CreateTaskP
 	}
 	th, ch := newTask(c, a.id, p, now)
 	th.rec.Deadline = deadline
+	if err := s.adopt(ctx, c, th, p.ParentTaskID); err != nil {
+		return nil, err
+	}
 	if p.DryRun {
 		th.ID = ""
 		return &taskResult{Type: "task", Task: th.view(), DryRun: true}, nil
@@ -81,6 +85,10 @@ func (s *Service) CreateTask(ctx context.Context, c *rpc.Call, p arc.CreateTaskP
 		return s.replayTask(ctx, c, replay)
 	}
 	if err != nil {
+		return nil, err
+	}
+	tracing.Current(ctx).Set(tracing.Task, th.ID)
+	if err := s.orphan(ctx, c, th.Thread); err != nil {
 		return nil, err
 	}
 	return th.created(), nil
@@ -98,7 +106,7 @@ func newTask(c *rpc.Call, agent string, p arc.CreateTaskParams, now time.Time) (
 			Status: string(arc.TaskSubmitted), Priority: p.Priority,
 			Created: now, Updated: now, Ready: true, Rank: rank(p.Priority, now),
 		},
-		rec: record{Metadata: p.Metadata, Messages: 1, LastInput: 1},
+		rec: record{Metadata: p.Metadata, Messages: 1, LastInput: 1, Inputs: 1, TraceParent: c.TraceParent},
 	}
 	var ch change
 	ch.event(now, arc.TaskCreatedEvent, arc.EventData{
@@ -166,6 +174,7 @@ func (s *Service) GetTask(ctx context.Context, c *rpc.Call, p arc.GetTaskParams)
 		return nil, err
 	}
 	view := th.view()
+	view.Waiting = s.waiting(th)
 	messages := p.IncludeMessages == nil || *p.IncludeMessages
 	artifacts := p.IncludeArtifacts == nil || *p.IncludeArtifacts
 	if messages || artifacts {
@@ -206,13 +215,16 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 		c.Replayed = true
 		return sent, nil
 	}
-	th, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+	_, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
 		if err := th.status().Closed(th.ID); err != nil {
 			return nil, err
 		}
 		if th.full() {
 			return nil, arc.Errorf(arc.CodeTooLarge, "the task holds as many messages and artifacts as it may").
 				With("taskId", th.ID).With("max_items", maxItems).With("max_bytes", maxBytes).With("retryable", false)
+		}
+		if p.Message.AgentID == th.Agent {
+			p.Message.AgentID = "" // the agent did not say it, and has to hear it
 		}
 		ch := th.receive(storedMessage(p.Message, s.now()), s.now())
 		ch.key = key
@@ -225,7 +237,6 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 	if err != nil {
 		return nil, err
 	}
-	s.deliver(th.ID, th.Items, *p.Message)
 	return sent, nil
 }
 
@@ -233,28 +244,36 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 func (th *thread) receive(message json.RawMessage, now time.Time) *change {
 	var ch change
 	th.rec.Messages++
+	th.rec.Inputs++
 	th.rec.LastInput = th.Items + 1
 	ch.item(store.MessageItem, message)
 	ch.event(now, arc.NewMessageEvent, arc.EventData{
 		Status: th.Status, Message: "message received", MessageContent: message,
 	})
 	if th.status() == arc.TaskInputRequired {
-		paused := now.UnixMilli() - th.rec.Paused
-		th.rec.Paused = 0
-		th.Status, th.Ready = string(arc.TaskWorking), true
-		ch.event(now, arc.TaskResumedEvent, arc.EventData{
-			Status: th.Status, Message: "input received", ResumedAt: arc.At(now), PauseDuration: paused,
-		})
-		ch.event(now, arc.StatusChangeEvent, arc.EventData{
-			Status: th.Status, Message: "status is now WORKING",
-			PreviousStatus: string(arc.TaskInputRequired), ChangedAt: arc.At(now),
-		})
+		th.resume(&ch, now, "input received")
 	}
 	return &ch
 }
 
+// resume puts a task that waited for input back into the queue.
+func (th *thread) resume(ch *change, now time.Time, why string) {
+	paused := now.UnixMilli() - th.rec.Paused
+	th.rec.Paused = 0
+	th.Status, th.Ready = string(arc.TaskWorking), true
+	ch.event(now, arc.TaskResumedEvent, arc.EventData{
+		Status: th.Status, Message: why, ResumedAt: arc.At(now), PauseDuration: paused,
+	})
+	ch.event(now, arc.StatusChangeEvent, arc.EventData{
+		Status: th.Status, Message: "status is now WORKING",
+		PreviousStatus: string(arc.TaskInputRequired), ChangedAt: arc.At(now),
+	})
+}
+
 // CancelTask is task.cancel: the task ends as CANCELED, and the context of
-// whoever works on it is canceled.
+// whoever works on it is canceled. With cascade so do the open tasks and chats that
+// its agent made for it, theirs, and so on; a task that is canceled already can be
+// named again for that.
 //
 // Errors: -42001, -42002, -42003, -42006, -32602.
 func (s *Service) CancelTask(ctx context.Context, c *rpc.Call, p arc.CancelTaskParams) (*taskResult, error) {
@@ -265,20 +284,34 @@ func (s *Service) CancelTask(ctx context.Context, c *rpc.Call, p arc.CancelTaskP
 	if err := checkReason(p.Reason); err != nil {
 		return nil, err
 	}
+	lease := ""
 	th, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+		lease = th.rec.Lease
+		if th.status() == arc.TaskCanceled && p.Cascade {
+			return nil, nil
+		}
 		if err := th.status().Closed(th.ID); err != nil {
 			return nil, err
 		}
-		now := s.now()
-		return th.end(now, arc.TaskCanceled, arc.TaskCanceledEvent, arc.EventData{
-			Message: "task canceled", CanceledAt: arc.At(now), CanceledBy: c.From, Reason: p.Reason,
-		}), nil
+		return th.cancel(s.now(), c.From, p.Reason), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.interrupt(th.ID, errCanceled)
+	s.callOff(th, lease, &canceledError{p.Reason})
+	if p.Cascade {
+		left := maxDescendants
+		if err := s.cancelChildren(context.WithoutCancel(ctx), th.ID, c.From, &left); err != nil {
+			return nil, err
+		}
+	}
 	return &taskResult{Type: "task", Task: th.view()}, nil
+}
+
+func (th *thread) cancel(now time.Time, by, reason string) *change {
+	return th.end(now, arc.TaskCanceled, arc.TaskCanceledEvent, arc.EventData{
+		Message: "task canceled", CanceledAt: arc.At(now), CanceledBy: by, Reason: reason,
+	})
 }
 
 // end moves a task to a terminal state. data becomes that of the event kind;
@@ -289,6 +322,8 @@ func (th *thread) end(now time.Time, status arc.TaskStatus, kind arc.EventType, 
 	th.Status, th.Ended, th.Ready = string(status), now, false
 	th.rec.Lease, th.rec.LeaseEnd, th.rec.RetryAt = "", 0, 0
 	th.rec.Reason, th.rec.Error = data.Reason, data.Error
+	th.rec.Away, th.rec.Tries, th.rec.Notice, th.rec.Notices = 0, 0, nil, nil
+	th.rec.Noted, th.rec.Found = nil, nil
 	data.Status = th.Status
 	if status != arc.TaskCanceled {
 		data.Duration = now.UnixMilli() - th.Created.UnixMilli()
@@ -307,18 +342,15 @@ func (s *Service) task(ctx context.Context, c *rpc.Call, id string) (*thread, er
 	if id == "" {
 		return nil, arc.InvalidParam("taskId", "is required")
 	}
-	if c.To != "" {
-		if _, err := s.target(c); err != nil {
+	tracing.Current(ctx).Set(tracing.Task, id)
+	t, err := s.store.Thread(ctx, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if err != nil || t.Kind != store.Task || t.Owner != c.Principal.Owner() || c.To != "" && c.To != t.Agent {
+		if err := s.knownTarget(c); err != nil {
 			return nil, err
 		}
-	}
-	t, err := s.store.Thread(ctx, id)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, taskNotFound(id)
-	case err != nil:
-		return nil, err
-	case t.Kind != store.Task, t.Owner != c.Principal.Owner(), c.To != "" && c.To != t.Agent:
 		return nil, taskNotFound(id)
 	}
 	if err := c.Permit(t.Agent); err != nil {
@@ -338,7 +370,7 @@ func (th *thread) view() *taskView {
 		ID: th.ID, Status: th.status(), Priority: th.Priority, AssignedAgent: th.Agent,
 		CreatedAt: arc.At(th.Created), UpdatedAt: arc.At(th.Updated),
 		Reason: th.rec.Reason, Error: th.rec.Error, Progress: th.rec.Progress,
-		Attempt: th.rec.Attempt, TraceID: th.Trace, Metadata: th.rec.Metadata,
+		Attempt: th.rec.Attempt, TraceID: th.Trace, ParentTaskID: th.Parent, Metadata: th.rec.Metadata,
 	}}
 	if th.rec.Deadline != 0 {
 		v.Deadline = arc.At(time.UnixMilli(th.rec.Deadline))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type record struct {
 	LeaseEnd  int64           `json:"leaseEnd,omitempty"`  // when it may be worked on by another
 	Attempt   int             `json:"attempt,omitempty"`   // how often it was begun
 	LastInput int             `json:"lastInput,omitempty"` // number of the caller's last message among the items
+	Inputs    int             `json:"inputs,omitempty"`    // messages of the caller
 	Bytes     int             `json:"bytes,omitempty"`     // of all items
 	Messages  int             `json:"messages,omitempty"`  // messages of anybody
 	Artifacts []string        `json:"artifacts,omitempty"`
@@ -39,6 +41,18 @@ type record struct {
 	Progress  *arc.Progress   `json:"progress,omitempty"`
 	TurnSeq   int64           `json:"turnSeq,omitempty"`  // of a chat: number of the event that opened the last turn
 	TurnHash  []byte          `json:"turnHash,omitempty"` // digest of the message that it answers
+
+	Binding     Binding               `json:"binding,omitzero"`      // what its carrier knows
+	Notice      *arc.NotifyTaskParams `json:"notice,omitempty"`      // how its agent said that it ended
+	Notices     [][]byte              `json:"notices,omitempty"`     // digests of the last ones that it sent
+	StateAt     int64                 `json:"stateAt,omitempty"`     // agent's time of the newest notice of its state
+	Noted       [][]byte              `json:"noted,omitempty"`       // digests of what it said by notice, and no look has found
+	Found       [][]byte              `json:"found,omitempty"`       // of what a look has found, or it asked, and it has not notified
+	Away        int64                 `json:"away,omitempty"`        // since when its agent cannot be reached
+	Tries       int                   `json:"tries,omitempty"`       // to reach it since then
+	Hops        int                   `json:"hops,omitempty"`        // agents that passed the work on before
+	TraceParent string                `json:"traceParent,omitempty"` // W3C traceparent of the work
+	Subscribed  bool                  `json:"subscribed,omitempty"`  // it has, or had, a subscription
 }
 
 // thread is a store.Thread with its Body decoded.
@@ -83,6 +97,13 @@ func (c *change) event(at time.Time, kind arc.EventType, data any) {
 	c.events = append(c.events, arc.Event{Type: kind, At: arc.At(at), Data: encode(data)})
 }
 
+// and adds what another change adds.
+func (c *change) and(more *change) *change {
+	c.events = append(c.events, more.events...)
+	c.items = append(c.items, more.items...)
+	return c
+}
+
 func (c *change) item(kind store.ItemKind, body []byte) {
 	c.items = append(c.items, store.Item{Kind: kind, Body: body})
 }
@@ -111,7 +132,10 @@ func (s *Service) commit(ctx context.Context, th *thread, c *change) error {
 	}
 	th.setDue()
 	th.Body = encode(&th.rec)
-	stored, err := s.store.Commit(ctx, store.Change{Thread: th.Thread, Events: c.events, Items: c.items, Key: c.key})
+	stored, err := s.store.Commit(ctx, store.Change{
+		Thread: th.Thread, Events: c.events, Items: c.items, Key: c.key,
+		Wake: th.rec.Subscribed && slices.ContainsFunc(c.events, subscribableEvent),
+	})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/internal/tracing"
 	"github.com/arcd-io/arcd/rpc"
 	"github.com/arcd-io/arcd/store"
 )
@@ -21,8 +22,8 @@ import (
 //	├─ go runChat  the agent's work, beyond the caller's connection if need be
 //	└─ a stream of the turn's tail, or the whole answer when it is there
 func (s *Service) takeTurn(ctx context.Context, c *rpc.Call, a *agent, th *thread, m *arc.Message, stream bool) (any, error) {
-	if a.Runner == nil {
-		return nil, unavailable(a.id)
+	if err := a.unavailable(); err != nil {
+		return nil, err
 	}
 	select {
 	case a.turn <- struct{}{}:
@@ -30,13 +31,30 @@ func (s *Service) takeTurn(ctx context.Context, c *rpc.Call, a *agent, th *threa
 		return nil, arc.Errorf(arc.CodeAgentCapacity, "the agent has as many chats in hand as it may").
 			With("agentId", a.id).With("reason", "capacity").With("retryable", true)
 	}
+	if c.TraceParent != "" {
+		th.rec.TraceParent = c.TraceParent // of this turn, and of what comes without one
+	}
 	w := s.newChatWork(th, a)
+	tracing.Current(ctx).Set(tracing.Chat, w.chatID)
+	w.streams = stream && c.Streaming
+	made, done := store.Thread{ID: th.ID, Kind: store.Chat}, s.takeOn(th)
+	if th.Rev == 0 {
+		made.Parent = th.Parent
+	}
 	if err := s.openTurn(ctx, w, th, m); err != nil {
+		done()
 		<-a.turn
 		return nil, err
 	}
 	w.tail.attach() // for the caller, who is waiting from now on
-	go s.runChat(w, *m)
+	go func() {
+		defer done()
+		s.runChat(w, *m)
+	}()
+	if err := s.orphan(ctx, c, made); err != nil {
+		w.tail.detach()
+		return nil, err
+	}
 	if stream && c.Streaming {
 		return s.chatStream(ctx, c, w, -1), nil
 	}
@@ -225,7 +243,10 @@ func (s *Service) chatTurn(ctx context.Context, w *work, m arc.Message) (*Turn, 
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	chat := w.chat.chatResult().Chat.Chat
-	t := &Turn{Chat: &chat, Agent: w.chat.Agent, From: w.chat.From, TraceID: w.chat.Trace, Attempt: 1, w: w}
+	t := &Turn{
+		Chat: &chat, Agent: w.chat.Agent, From: w.chat.From, TraceID: w.chat.Trace, Attempt: 1, Streams: w.streams,
+		TraceParent: w.chat.rec.TraceParent, Hops: w.chat.rec.Hops + 1, Binding: w.chat.rec.Binding, w: w,
+	}
 	if w.chat.Items == 1 {
 		t.History = []arc.Message{m}
 		return t, nil
@@ -260,6 +281,11 @@ func (s *Service) turnError(w *work, err error) *arc.Error {
 			With("reason", "interrupted").With("retryable", true)
 	default:
 		s.log.Warn().Str("chat", w.id).Str("agent", w.agent.id).Err(err).Msg("an agent failed")
+		if _, away := errors.AsType[*unreachableError](err); away {
+			e = arc.Errorf(arc.CodeAgentUnreachable, "the agent cannot be reached").
+				With("reason", "agent_unreachable").With("retryable", true)
+			break
+		}
 		if own, ok := errors.AsType[*arc.Error](err); ok && !saysNotBegun(own) {
 			e = sendable(own)
 		} else {

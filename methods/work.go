@@ -19,13 +19,12 @@ import (
 const (
 	// stopGrace is how long a runner may take to return after its context has
 	// ended. Then its work ends without it.
-	stopGrace   = 5 * time.Second
-	flushAfter  = 50 * time.Millisecond
-	flushBytes  = 4 << 10
-	maxAnswer   = 8 << 20  // bytes of one answer
-	maxPieces   = 100_000  // of one answer
-	maxMade     = 32 << 20 // bytes of artifacts of one attempt
-	inboxLength = 16
+	stopGrace  = 5 * time.Second
+	flushAfter = 50 * time.Millisecond
+	flushBytes = 4 << 10
+	maxAnswer  = 8 << 20  // bytes of one answer
+	maxPieces  = 100_000  // of one answer
+	maxMade    = 32 << 20 // bytes of artifacts of one attempt
 )
 
 // work is a turn in progress: it collects what the runner says and stores it.
@@ -35,17 +34,21 @@ const (
 //	   └─ flush   one commit for all that is buffered, soon or when it is much
 //	finish        one commit for the rest and the end of the turn
 type work struct {
-	s      *Service
-	id     string // thread
-	agent  *agent
-	lease  string
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	inbox  chan delivery // nil in a chat, whose messages are turns of their own
-	given  atomic.Int64  // number of the last item that the runner got, as history or by Receive
-	done   chan struct{} // closed when the turn is over and stored
-	tail   *tail         // nil in a task
-	chatID string        // the public id of the chat
+	s       *Service
+	id      string // thread
+	agent   *agent
+	lease   string
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	given   atomic.Int64  // number of the last item that the runner got, as history or by Receive
+	nudged  chan struct{} // one slot: the agent has something to tell
+	reached atomic.Bool   // the agent has answered
+	done    chan struct{} // closed when the turn is over and stored
+	tail    *tail         // nil in a task
+	chatID  string        // the public id of the chat
+	streams bool          // its caller reads the answer piece by piece
+
+	reading sync.Mutex // held while the history is read for given
 
 	saving sync.Mutex // held during a commit, taken before mu
 	chat   *thread    // of a chat: as last committed; guarded by saving
@@ -60,6 +63,7 @@ type work struct {
 	made      int        // bytes of artifacts
 	artifacts int        // made in this attempt
 	names     []string   // ids of buffered artifacts
+	heard     []heard    // of buffered messages of the agent
 	newest    *arc.Progress
 	over      bool
 	failed    *arc.Error // of a chat turn: how it ended, valid once done is closed
@@ -67,7 +71,7 @@ type work struct {
 
 // newWork makes work on a thread; it does nothing before begin.
 func (s *Service) newWork(id string, a *agent) *work {
-	w := &work{s: s, id: id, agent: a, lease: rand.Text(), done: make(chan struct{})}
+	w := &work{s: s, id: id, agent: a, lease: rand.Text(), done: make(chan struct{}), nudged: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancelCause(s.background)
 	return w
 }
@@ -171,23 +175,6 @@ func (s *Service) interrupt(id string, cause error) {
 	}
 }
 
-// delivery is a message and its number among the thread's items.
-type delivery struct {
-	message arc.Message
-	item    int
-}
-
-// deliver hands a message to a running turn. A full inbox drops it: it is in the
-// history all the same.
-func (s *Service) deliver(id string, item int, m arc.Message) {
-	if w := s.work(id); w != nil {
-		select {
-		case w.inbox <- delivery{m, item}:
-		default:
-		}
-	}
-}
-
 // run calls the runner and turns a panic into an error.
 func (w *work) run(t *Turn) (err error) {
 	defer func() {
@@ -195,23 +182,11 @@ func (w *work) run(t *Turn) (err error) {
 			err = fmt.Errorf("the runner of agent %s panicked: %v", w.agent.id, v)
 		}
 	}()
-	return w.agent.Runner.Run(w.ctx, t)
-}
-
-func (w *work) receive(ctx context.Context) (arc.Message, error) {
-	for {
-		select {
-		case d := <-w.inbox:
-			if int64(d.item) > w.given.Load() { // not in the history already
-				w.given.Store(int64(d.item))
-				return d.message, nil
-			}
-		case <-ctx.Done():
-			return arc.Message{}, context.Cause(ctx)
-		case <-w.ctx.Done():
-			return arc.Message{}, context.Cause(w.ctx)
-		}
-	}
+	ctx, span := w.span(t)
+	defer func() { w.endSpan(span, err) }() // before a panic is an error
+	err = errVanished
+	err = w.agent.Runner.Run(ctx, t)
+	return err
 }
 
 func (w *work) answer(ctx context.Context, p arc.Part) error {
@@ -286,6 +261,12 @@ func (w *work) artifact(ctx context.Context, a arc.Artifact) error {
 	})
 }
 
+// heard is a message of an agent elsewhere, with its number there.
+type heard struct {
+	n       int
+	message arc.Message
+}
+
 func (w *work) progress(ctx context.Context, p arc.Progress) error {
 	return w.add(ctx, func(now time.Time) error {
 		p.At = arc.At(now)
@@ -342,6 +323,7 @@ func ended(ctxs ...context.Context) error {
 type buffered struct {
 	change
 	artifacts []string
+	heard     []heard // of the messages
 	progress  *arc.Progress
 }
 
@@ -349,8 +331,8 @@ type buffered struct {
 func (w *work) take(last bool) buffered {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	b := buffered{w.buf, w.names, w.newest}
-	w.buf, w.names, w.newest, w.size, w.over = change{}, nil, nil, 0, w.over || last
+	b := buffered{w.buf, w.names, w.heard, w.newest}
+	w.buf, w.names, w.heard, w.newest, w.size, w.over = change{}, nil, nil, nil, 0, w.over || last
 	if w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
@@ -403,26 +385,43 @@ func (w *work) fenced(f func(*thread) (*change, error)) func(*thread) (*change, 
 }
 
 // collect adds what a runner made to its task, without the artifacts that an
-// earlier attempt already made.
+// earlier attempt already made, and the messages that were heard before.
 func (th *thread) collect(b *buffered, now time.Time) *change {
-	ch := &change{events: slices.Clone(b.events)}
-	n := 0
+	ch := &change{}
+	if len(b.events)+len(b.items) > 0 {
+		th.begin(ch, now) // the agent has it, or could not say anything
+	}
+	ch.events = append(ch.events, b.events...)
+	artifacts, heard := b.artifacts, b.heard
 	for _, item := range b.items {
 		if item.Kind == store.ArtifactItem {
-			id := b.artifacts[n]
-			n++
-			if slices.Contains(th.rec.Artifacts, id) {
-				continue
-			}
-			th.rec.Artifacts = append(th.rec.Artifacts, id)
-			ch.event(now, arc.NewArtifactEvent, arc.EventData{
-				Status: th.Status, Message: "artifact added", CreatedAt: arc.At(now), Artifact: json.RawMessage(item.Body),
-			})
+			id := artifacts[0]
+			artifacts = artifacts[1:]
+			th.addArtifact(ch, id, item.Body, now)
+			continue
 		}
-		ch.items = append(ch.items, item)
+		next := heard[0]
+		if heard = heard[1:]; next.n > th.rec.Binding.Heard {
+			th.rec.Binding.Heard = next.n
+			if !paired(&th.rec.Found, &th.rec.Noted, &next.message) {
+				th.saidBy(ch, item.Body, now)
+			}
+		}
 	}
 	if b.progress != nil {
 		th.rec.Progress = b.progress
 	}
 	return ch
+}
+
+// addArtifact adds an artifact, unless the task has one with its id.
+func (th *thread) addArtifact(ch *change, id string, body []byte, now time.Time) {
+	if slices.Contains(th.rec.Artifacts, id) {
+		return
+	}
+	th.rec.Artifacts = append(th.rec.Artifacts, id)
+	ch.event(now, arc.NewArtifactEvent, arc.EventData{
+		Status: th.Status, Message: "artifact added", CreatedAt: arc.At(now), Artifact: json.RawMessage(body),
+	})
+	ch.item(store.ArtifactItem, body)
 }

@@ -21,6 +21,12 @@ type Call struct {
 	// Replayed is set by a method that answered from an earlier call's result.
 	Replayed bool
 
+	// TraceParent is the W3C traceparent that the call came with; "": none.
+	TraceParent string
+	// Hops is how many agents have passed on the work before (header X-Arc-Hops): 0 for
+	// one who begins.
+	Hops int
+
 	// Streaming says that the transport can carry a stream and the caller
 	// accepts one.
 	Streaming bool

@@ -16,6 +16,8 @@ const maxTraceID = 128
 // fields are the raw members of an envelope; nil: not there.
 type fields struct {
 	arc, jsonrpc, id, method, from, to, trace, params []byte
+
+	result, failure []byte // of answers
 }
 
 // named gives the place for the member with this quoted name; nil for names
@@ -43,6 +45,10 @@ func (f *fields) named(quoted jsontext.Value) *[]byte {
 		return &f.trace
 	case `"params"`:
 		return &f.params
+	case `"result"`:
+		return &f.result
+	case `"error"`:
+		return &f.failure
 	}
 	return nil
 }

@@ -47,6 +47,12 @@ func NewMux(methods []Method, config MuxConfig) *Mux {
 // Names lists the methods, sorted.
 func (m *Mux) Names() []string { return m.names }
 
+// Has tells whether there is a method of that name.
+func (m *Mux) Has(method string) bool {
+	_, ok := m.methods[method]
+	return ok
+}
+
 // Methods lists the method table, sorted by name.
 func (m *Mux) Methods() []Method {
 	table := make([]Method, 0, len(m.names))

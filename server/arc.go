@@ -219,10 +219,11 @@ func (s *Server) single(w *response, r *http.Request, q *arc.Request, p *auth.Pr
 	w.traceID = q.TraceID
 	c := &rpc.Call{
 		Request: *q, Principal: p, RequestID: w.requestID,
-		IdempotencyKey: r.Header.Get("Idempotency-Key"),
-		Streaming:      (q.Dialect == arc.ARC || q.ID != "") && acceptsStream(r.Header),
-		Tick:           s.cfg.KeepAlive, Gap: s.cfg.EventGap,
+		IdempotencyKey: r.Header.Get("Idempotency-Key"), Hops: hops(r.Header),
+		Streaming: (q.Dialect == arc.ARC || q.ID != "") && acceptsStream(r.Header),
+		Tick:      s.cfg.KeepAlive, Gap: s.cfg.EventGap,
 	}
+	comesFrom(c, r.Header)
 	ctx, streaming := r.Context(), wantsStream(c)
 	if streaming {
 		if err := s.openStream(c, r.Header); err != nil {
@@ -257,6 +258,16 @@ func (s *Server) single(w *response, r *http.Request, q *arc.Request, p *auth.Pr
 	s.respond(w, q, result, err, streaming)
 }
 
+// hops reads through how many agents the work of a call has come, as arcd tells the
+// agents that it calls. Anything else than a small number counts as none.
+func hops(h http.Header) int {
+	n, err := strconv.ParseUint(h.Get(arc.HopsHeader), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
 // respondNotification answers what expects no answer with 204. A refused token
 // scope is the exception: silence would look like success to the gateway that
 // could mend it.
@@ -284,7 +295,7 @@ func (s *Server) batch(w *response, r *http.Request, batch *rpc.Batch, p *auth.P
 			item.Err = arc.Errorf(arc.CodeTooLarge, "the answers before are too large; make this call again").
 				With("max_size", maxBatchAnswer).With("retryable", true)
 		}
-		b = s.appendAnswer(r.Context(), b, item, p, r.RemoteAddr, w.requestID)
+		b = s.appendAnswer(r.Context(), b, item, p, r.Header, r.RemoteAddr, w.requestID)
 	}
 	if len(b) == 1 {
 		w.WriteHeader(http.StatusNoContent)
@@ -295,12 +306,14 @@ func (s *Server) batch(w *response, r *http.Request, batch *rpc.Batch, p *auth.P
 }
 
 // appendAnswer makes the call of one item and appends its answer, if it gets
-// one.
-func (s *Server) appendAnswer(ctx context.Context, b []byte, item *rpc.Item, p *auth.Principal, remote, requestID string) []byte {
+// one. The headers are nil on sockets.
+func (s *Server) appendAnswer(ctx context.Context, b []byte, item *rpc.Item, p *auth.Principal, h http.Header, remote, requestID string) []byte {
 	if item.Err != nil {
 		return s.appendItem(b, &item.Request, nil, item.Err, requestID)
 	}
-	result, err := s.invoke(ctx, remote, &rpc.Call{Request: item.Request, Principal: p, RequestID: requestID})
+	c := &rpc.Call{Request: item.Request, Principal: p, RequestID: requestID, Hops: hops(h)}
+	comesFrom(c, h)
+	result, err := s.invoke(ctx, remote, c)
 	if item.Request.ID == "" {
 		return b
 	}

@@ -24,10 +24,12 @@ func (s *Server) invoke(ctx context.Context, remote string, c *rpc.Call) (result
 // becomes -32603.
 func (s *Server) dispatch(ctx context.Context, c *rpc.Call) (result any, failure *arc.Error) {
 	start := s.cfg.Now()
+	ctx, span := s.trace(ctx, c)
 	defer func() {
 		if cause := recover(); cause != nil {
 			result, failure = nil, s.panicked(cause, c.Method, c.RequestID)
 		}
+		result = traced(span, c, result, failure)
 		s.cfg.Metrics.call(c.Method, failure, s.cfg.Now().Sub(start))
 	}()
 	result, err := s.mux.Dispatch(ctx, c)

@@ -303,7 +303,7 @@ func TestStartUpMisusePanics(t *testing.T) {
 				}
 			}()
 			if label != "no service" {
-				cfg.Service = w.service(t.Context(), nil, w.logger())
+				cfg.Service = w.service(t.Context(), options{}, w.logger())
 			}
 			server.New(cfg)
 		}()
@@ -319,7 +319,7 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := server.New(server.Config{Service: w.service(t.Context(), nil, w.logger())})
+	s := server.New(server.Config{Service: w.service(t.Context(), options{}, w.logger())})
 	if err := s.Serve(t.Context(), l); err == nil || !strings.HasPrefix(err.Error(), "serving: ") {
 		t.Errorf("Serve on a closed listener = %v, want an error", err)
 	}

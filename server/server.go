@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/carrier"
 	"github.com/arcd-io/arcd/methods"
 	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/rpc"
@@ -41,8 +43,13 @@ type Config struct {
 	Metrics *Metrics
 	// ScrapeToken is a bearer token that may read /metrics. "": none is.
 	ScrapeToken string
+	// Sockets knows the agents that dial in at the ARC endpoint. Nil: none can.
+	Sockets *carrier.Sockets
 	// Notify tells registered agents something. Nil: nobody is told anything.
 	Notify Notifier
+	// Tracer makes a span of each call. Nil: there are no spans, and traces are passed
+	// on as they come.
+	Tracer trace.Tracer
 	// AuthServers lists the issuers whose tokens Validator takes, for the
 	// metadata of RFC 9728. Issuer's own is added.
 	AuthServers []string
@@ -167,7 +174,7 @@ func New(cfg Config) *Server {
 	s.socketCtx, s.closeSockets = context.WithCancel(context.Background())
 	if cfg.InsecureNoAuth {
 		s.anonymous = &auth.Principal{
-			Provider: "none", Issuer: "arcd:insecure", Subject: "anonymous", ClientID: "anonymous", Scopes: s.mux.AllScopes(),
+			Provider: "none", Issuer: auth.AnonymousIssuer, Subject: "anonymous", ClientID: "anonymous", Scopes: s.mux.AllScopes(),
 		}
 	}
 	if !slices.Contains(cfg.CORSOrigins, "*") {

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/carrier"
 	"github.com/arcd-io/arcd/client"
 	"github.com/arcd-io/arcd/internal/arctest"
 	"github.com/arcd-io/arcd/methods"
@@ -34,6 +36,8 @@ type world struct {
 	log    *journal
 	stop   context.CancelFunc // begins the drain
 	served chan error         // what Serve gave
+
+	sockets carrier.Sockets // agents that dialled in
 }
 
 // options changes what start would make by itself.
@@ -42,6 +46,7 @@ type options struct {
 	listen func(net.Listener) net.Listener
 	auth   func(*auth.Config)
 	agents map[string]methods.Agent
+	tracer trace.Tracer
 }
 
 func start(t testing.TB, o options) *world {
@@ -50,7 +55,7 @@ func start(t testing.TB, o options) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	log := w.logger()
-	service := w.service(ctx, o.agents, log)
+	service := w.service(ctx, o, log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +66,7 @@ func start(t testing.TB, o options) *world {
 	}
 	providers := w.providers(ctx, o.auth)
 	cfg := server.Config{
-		Service: service, Validator: providers, PublicURL: w.url, Version: "test", Log: log,
+		Service: service, Sockets: &w.sockets, Tracer: o.tracer, Validator: providers, PublicURL: w.url, Version: "test", Log: log,
 		Ready:        func(context.Context) error { return providers.Ready() },
 		AuthServers:  []string{w.issuer.URL},
 		DrainTimeout: 5 * time.Second,
@@ -92,8 +97,9 @@ func start(t testing.TB, o options) *world {
 
 func (w *world) logger() zerolog.Logger { return zerolog.New(w.log) }
 
-// service runs a service on a real store with the demo agents.
-func (w *world) service(ctx context.Context, extra map[string]methods.Agent, log zerolog.Logger) *methods.Service {
+// service runs a service on a real store with the demo agents, and with those that
+// dial in.
+func (w *world) service(ctx context.Context, o options, log zerolog.Logger) *methods.Service {
 	w.t.Helper()
 	db, err := sqlite.Open(ctx, sqlite.Config{File: filepath.Join(w.t.TempDir(), "arcd.db")})
 	if err != nil {
@@ -103,13 +109,18 @@ func (w *world) service(ctx context.Context, extra map[string]methods.Agent, log
 	for _, kind := range methods.DemoKinds() {
 		agents[kind], _ = methods.Demo(kind)
 	}
-	for id, a := range extra {
+	for id, a := range o.agents {
 		agents[id] = a
 	}
-	service, err := methods.New(methods.Config{Store: db, Agents: agents, Log: log, Version: "test", TurnGrace: time.Minute})
+	w.sockets.Taken = func(id string) bool { return agents[id].Runner != nil }
+	service, err := methods.New(methods.Config{
+		Store: db, Agents: agents, Log: log, Version: "test", TurnGrace: time.Minute, Tracer: o.tracer,
+		Remote: carrier.NewDirectory(carrier.Config{Sockets: &w.sockets, Log: log}),
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.sockets.Wake = service.Wake
 	ctx, stop := context.WithCancel(ctx)
 	stopped := make(chan error, 1)
 	go func() { stopped <- service.Run(ctx) }()

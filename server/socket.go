@@ -11,6 +11,7 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/rpc"
 )
 
 // socket carries calls over one WebSocket, each frame one body. The token is
@@ -25,6 +26,7 @@ type socket struct {
 	requestID string
 
 	inFlight chan struct{} // one slot taken per running call
+	agent    service       // for an agent at the other end
 }
 
 // socket upgrades GET /arc.
@@ -33,7 +35,8 @@ type socket struct {
 //	├─ authenticate, slots       401, 429, 503
 //	├─ websocket.Accept          400, 403 (origin)
 //	├─ jsonrpc2.Conn             reads frames, calls Handle
-//	│  └─ Handle → answer        one goroutine per call, bounded
+//	│  ├─ Handle → answer        one goroutine per call, bounded
+//	│  └─ answers to Call        if an agent serves here
 //	└─ watch                     ping, token, end; on this goroutine
 func (s *Server) socket(w *response, r *http.Request) {
 	c := &socket{
@@ -135,18 +138,26 @@ func (c *socket) run(principal *auth.Principal) {
 	// Not below socketCtx: its end is for watch, which says goodbye first.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	frames := &frames{ctx: ctx, ws: c.ws, timeout: c.server.cfg.WriteTimeout, started: make(chan struct{})}
+	c.agent.ctx, c.agent.end = context.WithCancelCause(ctx)
+	defer c.agent.end(nil)
+	frames := &frames{
+		ctx: ctx, ws: c.ws, timeout: c.server.cfg.WriteTimeout, started: make(chan struct{}),
+		calls: &c.agent.calls, limits: rpc.Limits{Depth: c.server.cfg.Limits.Depth},
+	}
 	c.conn = jsonrpc2.NewConn(ctx, frames, c, jsonrpc2.SetLogger(quiet{}),
 		jsonrpc2.OnRecv(frames.received), jsonrpc2.OnSend(frames.sending))
 	close(frames.started)
 	held, leave := c.server.holdOpen(ctx, principal, c.token, c.requestID)
 	defer leave()
 	status, reason := c.watch(held)
+	c.agent.leave() // before the goodbye, for which the peer may take its time
 	if status != 0 {
 		_ = c.ws.Close(status, reason) // fails only if the peer is gone already
 	}
 	_ = c.conn.Close()
 	cancel()
+	c.agent.calls.close()
+	c.agent.says.Wait()
 	for range cap(c.inFlight) { // until every call has ended
 		c.inFlight <- struct{}{}
 	}

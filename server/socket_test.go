@@ -77,7 +77,7 @@ func TestSocketAnswersInBothEnvelopes(t *testing.T) {
 		strings.Replace(rpcCall("task.info", "echo", `{"taskId":"t"}`), `"id":1`, `"id":"<\u00e9>"`, 1): `{"jsonrpc":"2.0","id":"<\u00e9>","error":{"code":-42001,"message":"there is no such task","data":{"reason":"task_not_found","retryable":false,"taskId":"t"}}}`,
 		`{"arc":`:                  `{"arc":"1.0","id":"error","responseAgent":"arcd","targetAgent":"unknown","result":null,"error":{"code":-32700,"message":"the body is not one JSON value in UTF-8","details":{"offset":7,"reason":"parse_error","retryable":false}}}`,
 		`{"jsonrpc":"2.0","id":1}`: `{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"the envelope lacks method","data":{"field":"method","issue":"is required","protocolCode":-45002,"reason":"invalid_request","retryable":false}}}`,
-		`[{"jsonrpc":"2.0","id":1,"method":"foo"},{"jsonrpc":"2.0","method":"foo"}]`: `[{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"there is no method \"foo\"","data":{"method":"foo","reason":"method_not_found","retryable":false,"supportedMethods":["chat.end","chat.message","chat.start","rpc.discover","task.cancel","task.create","task.events","task.info","task.list","task.send"]}}}]`,
+		`[{"jsonrpc":"2.0","id":1,"method":"foo"},{"jsonrpc":"2.0","method":"foo"}]`: `[{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"there is no method \"foo\"","data":{"method":"foo","reason":"method_not_found","retryable":false,"supportedMethods":["chat.end","chat.message","chat.start","rpc.discover","task.cancel","task.create","task.deliveries","task.events","task.info","task.list","task.notification","task.replay","task.send","task.subscribe","task.subscriptions","task.unsubscribe"]}}}]`,
 	} {
 		c.say(send)
 		if got := c.hear(); got != want {

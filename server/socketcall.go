@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/coder/websocket"
 	"github.com/sourcegraph/jsonrpc2"
@@ -62,12 +65,12 @@ func (c *socket) answer(ctx context.Context, body []byte) {
 		return
 	}
 	if !batch.Array {
-		c.single(ctx, &first.Request, principal)
+		c.single(ctx, body, &first.Request, principal)
 		return
 	}
 	b := []byte{'['}
 	for i := range batch.Items {
-		b = s.appendAnswer(ctx, b, &batch.Items[i], principal, c.remote, c.requestID)
+		b = s.appendAnswer(ctx, b, &batch.Items[i], principal, nil, c.remote, c.requestID)
 	}
 	if len(b) > 1 {
 		c.send(ctx, append(b, ']'))
@@ -103,14 +106,25 @@ func (c *socket) refuseAll(ctx context.Context, batch *rpc.Batch, err *arc.Error
 	c.send(ctx, b)
 }
 
-// single makes one call and answers it; a stream's events go out as frames of
-// their own before the answer.
-func (c *socket) single(ctx context.Context, q *arc.Request, p *auth.Principal) {
+// single makes the one call of a frame and answers it; a stream's events go out as
+// frames of their own before the answer.
+func (c *socket) single(ctx context.Context, frame []byte, q *arc.Request, p *auth.Principal) {
 	s := c.server
+	if c.serves(q) {
+		call := &rpc.Call{Request: *q, Principal: p, RequestID: c.requestID}
+		result, err := c.serve(ctx, call)
+		if q.ID != "" {
+			c.reply(ctx, q, result, err)
+		}
+		return
+	}
 	call := &rpc.Call{
 		Request: *q, Principal: p, RequestID: c.requestID,
 		Streaming: q.ID != "", Tick: s.cfg.KeepAlive, Gap: s.cfg.EventGap,
 	}
+	var parent string
+	parent, call.Hops = beside(frame)
+	inTrace(call, parent, "")
 	if wantsStream(call) {
 		if !s.streams.take(p.Owner()) {
 			c.reply(ctx, q, nil, tooMany("streams", s.streams.most))
@@ -126,6 +140,24 @@ func (c *socket) single(ctx context.Context, q *arc.Request, p *auth.Principal) 
 		q.From = call.From
 		c.reply(ctx, q, result, err)
 	}
+}
+
+// beside reads what stands beside params on a socket, and in headers over HTTP: where
+// the work comes from that a call is made for.
+func beside(frame []byte) (traceParent string, hops int) {
+	if !bytes.Contains(frame, []byte(`"traceparent"`)) && !bytes.Contains(frame, []byte(`"hops"`)) {
+		return "", 0
+	}
+	var members struct {
+		TraceParent any `json:"traceparent"`
+		Hops        any `json:"hops"`
+	}
+	if jsonv2.Unmarshal(frame, &members) != nil {
+		return "", 0
+	}
+	traceParent, _ = members.TraceParent.(string)
+	n, _ := members.Hops.(float64)
+	return traceParent, int(min(max(n, 0), 1<<15))
 }
 
 // stream sends the events and gives the data of the last one, which is the

@@ -48,6 +48,9 @@ type Thread struct {
 	From  string // requestAgent that created it
 	Agent string // targetAgent
 	Trace string // traceId, may be ""
+	// Parent is the id of the thread whose agent made this one for its work; "" if
+	// nobody is known to have.
+	Parent string
 
 	Status   string // arc.TaskStatus or arc.ChatStatus
 	Priority arc.Priority
@@ -98,6 +101,9 @@ type Change struct {
 	Items []Item
 	// Key, if set, makes the change happen at most once.
 	Key *Key
+	// Wake makes the thread's active subscriptions due, now, unless they are due at
+	// some time already: there are events for them.
+	Wake bool
 }
 
 // Key is an idempotency key. It is unique within its owner.
@@ -107,6 +113,7 @@ type Key struct {
 	Hash    []byte // of what was asked
 	Reply   []byte // what to answer next time; may be nil
 	Expires time.Time
+	Replace bool // take the key over from whatever thread has it; there is no ReplayError
 }
 
 // ReplayError says that a change was not made because its key is in use.
@@ -134,6 +141,17 @@ type Query struct {
 	Limit      int // at least 1
 }
 
+// ReadyQuery selects ready threads of an agent so that no owner's many hide
+// another's few: up to Each best (by Rank, then ID) of up to Owners owners. The
+// owners are taken in the order of their names, beginning behind After, and from
+// the first again behind the last.
+type ReadyQuery struct {
+	Agent  string
+	After  string // an owner; "": begin with the first
+	Owners int    // at least 1
+	Each   int    // at least 1
+}
+
 // Revocation makes tokens invalid before their time.
 type Revocation struct {
 	Kind    string    // "jti" or "sub"
@@ -147,11 +165,12 @@ type Hint struct {
 	Thread string
 	Seq    int64
 	Ready  string // agent id, if the thread became ready
+	Wake   bool   // a subscription of it became due
 }
 
 // Store is the durable state of tasks and chats; that of the agents is
-// [Registry]. All methods are safe for concurrent use and give
-// ErrClosed after Close.
+// [Registry], and of who wants to be told about tasks [Subscriptions]. All methods
+// are safe for concurrent use and give ErrClosed after Close.
 type Store interface {
 	// Commit makes one change, durably. It gives the thread as stored.
 	// Errors: ErrConflict (Rev has moved on, or the thread is gone), ErrExists
@@ -168,8 +187,15 @@ type Store interface {
 	// events after that number once existed and were pruned. ErrNotFound if the
 	// thread is not there, or no more.
 	Events(ctx context.Context, id string, after int64, max int) (evs []arc.Event, gap bool, err error)
-	// Ready reads up to max ready threads of an agent by (Rank, ID).
-	Ready(ctx context.Context, agent string, max int) ([]Thread, error)
+	// Ready reads ready threads of an agent; those of one owner stand together, best
+	// first.
+	Ready(ctx context.Context, q ReadyQuery) ([]Thread, error)
+	// ReadyAgents lists the agents that have ready threads, sorted, up to max of those
+	// whose id is greater than after.
+	ReadyAgents(ctx context.Context, after string, max int) ([]string, error)
+	// Children reads up to max threads with this Parent, open or not, by ID, whose ID is
+	// greater than after.
+	Children(ctx context.Context, parent, after string, max int) ([]Thread, error)
 	// Due reads up to max threads whose Due is set and not after now, by Due.
 	Due(ctx context.Context, now time.Time, max int) ([]Thread, error)
 	// Replay finds what an idempotency key stands for; nil if it is unused or
@@ -177,13 +203,17 @@ type Store interface {
 	Replay(ctx context.Context, owner, name string, now time.Time) (*ReplayError, error)
 
 	// Prune deletes up to max threads that ended before endedBefore with all
-	// that belongs to them, and expired keys. It gives the
-	// number of threads deleted. A key lives until it expires, whatever becomes
+	// that belongs to them, and expired keys. Threads with an active subscription that
+	// is due some time are kept until that is dealt with. It gives the number of
+	// threads deleted. A key lives until it expires, whatever becomes
 	// of its thread: what was done once must not be done again.
 	Prune(ctx context.Context, now, endedBefore time.Time, max int) (int, error)
 
-	// Watch calls f after each commit, quickly and in no promised order, until
-	// stop is called. f must not block and must not call the store.
+	Subscriptions
+
+	// Watch calls f after each commit, and when a subscription became due because it
+	// was made or settled, quickly and in no promised order, until stop is called. f
+	// must not block and must not call the store.
 	Watch(f func(Hint)) (stop func())
 	// Check tells whether the store works and is as durable as promised.
 	Check(ctx context.Context) error

@@ -36,22 +36,29 @@ var layers = map[string][]string{
 	"store/sqlite":        {"arc", "store"},
 	"store/storetest":     {"arc", "store"},
 	"registry":            {"arc", "auth", "store"},
-	"methods":             {"arc", "auth", "rpc", "store", "registry"},
-	"server":              {"arc", "auth", "rpc", "methods", "registry", "internal/hostload", "internal/exposition"},
+	"methods":             {"arc", "auth", "rpc", "store", "registry", "internal/tracing"},
+	"server":              {"arc", "auth", "rpc", "methods", "registry", "carrier", "internal/tracing", "internal/hostload", "internal/exposition"},
 	"client":              {"arc"},
+	"carrier":             {"arc", "client", "methods", "registry", "internal/tracing"},
 	"internal/outcome":    {"arc", "client"},
 	"internal/credential": {"arc", "client", "internal/wholefile"},
 	"internal/wholefile":  {},
-	"internal/cli":        {"arc", "auth", "store", "store/sqlite", "registry", "methods", "server", "client", "internal/egress", "internal/outcome", "internal/credential"},
+	"internal/cli":        {"arc", "auth", "store", "store/sqlite", "registry", "methods", "carrier", "server", "client", "internal/egress", "internal/tracing/otlp", "internal/webhook", "internal/outcome", "internal/credential"},
 	"internal/egress":     {"arc"},
+	"internal/webhook":    {"arc", "client", "methods", "internal/egress", "internal/tracing"},
+	"internal/tracing":    {"arc"},
 	"internal/hostload":   {},
 	"internal/exposition": {},
-	"cmd/arcd":            {"internal/cli"},
+
+	"internal/tracing/otlp":      {"internal/tracing"},
+	"internal/tracing/tracetest": {},
+
+	"cmd/arcd": {"internal/cli"},
 
 	// Help for tests and measurements: nothing above imports it.
 	"internal/arctest": {"arc", "auth", "rpc", "store", "store/sqlite", "registry", "methods", "server", "client"},
 	"internal/interop": {"arc", "client"},
-	"internal/bench":   {"arc", "auth", "rpc", "store", "store/sqlite", "registry", "methods", "server", "client"},
+	"internal/bench":   {"arc", "auth", "rpc", "store", "store/sqlite", "registry", "methods", "carrier", "server", "client", "internal/egress", "internal/webhook"},
 	"internal/deps":    {},
 
 	// Examples prove the public surface.
@@ -59,6 +66,7 @@ var layers = map[string][]string{
 	"examples/m2m":        {"arc", "client"},
 	"examples/chatstream": {"arc", "client"},
 	"examples/jsonrpc":    {},
+	"examples/agent":      {"arc", "client"},
 	"examples/embedded":   {"arc", "auth", "methods", "server", "store/sqlite"},
 }
 

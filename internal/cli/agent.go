@@ -20,6 +20,7 @@ type agentCommand struct {
 	Card       agentCard       `cmd:"" help:"Show an agent's card: what it can be asked."`
 	Register   agentRegister   `cmd:"" help:"Register an agent with its agent key, and get its token."`
 	Heartbeat  agentHeartbeat  `cmd:"" help:"Say that a registered agent is alive."`
+	Run        agentRun        `cmd:"" help:"Dial in as an agent and have a program do its work."`
 	Unregister agentUnregister `cmd:"" aliases:"rm,delete" help:"End an agent's registration, and with it its tokens."`
 }
 
@@ -91,7 +92,9 @@ func (a agentItem) show(p *page) {
 		p.field("registered", textOr(a.RegisteredAt, "yes"))
 	}
 	p.field("last seen", value(a.LastSeen))
-	p.field("methods", strings.Join(a.Methods, ", "))
+	if len(a.Methods) > 0 {
+		p.hang(p.paint(dim, pad("methods:", 12)), strings.Join(a.Methods, ", "))
+	}
 	if a.About != nil {
 		p.quote("the agent says", a.About.text())
 	}

@@ -138,7 +138,7 @@ func (c *console) lacksScopes(name string, data permissions) *outcome.Error {
 // command needs that, and whoever gets hold of it can do more than the caller
 // meant. Finer differences are for "auth check".
 func (c *console) warnExcess(found *credential.Credential) {
-	if c.parsed.command == nil {
+	if c.parsed.command == nil || c.parsed.command.row().daemon { // what its programs call is not known
 		return
 	}
 	required, active := c.parsed.command.row().requiredScopes(), found.Facts.Scopes

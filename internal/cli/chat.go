@@ -60,6 +60,7 @@ func (d *chatData) link(c *console, of ofAgent) {
 type chatStart struct {
 	messageFlags
 	changing
+	parented
 	Agent    identifier `required:"" placeholder:"ID" help:"The agent to talk with."`
 	Chat     identifier `placeholder:"ID" help:"Id of the new chat. Default: the server makes one."`
 	Metadata []string   `sep:"none" placeholder:"NAME=TEXT" help:"Metadata of the chat. May be repeated."`
@@ -116,6 +117,7 @@ func (s *chatStart) run(ctx context.Context, c *console) (any, error) {
 	if len(s.Metadata) > 0 {
 		params.set("metadata", readPairs(s.Metadata))
 	}
+	s.addParent(params)
 	if s.Stream {
 		params.set("stream", true)
 		return c.stream(call.Stream(ctx, "chat.start", string(s.Agent), params, 0), of, data)

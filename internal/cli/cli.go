@@ -90,7 +90,7 @@ func attempt(ctx context.Context, c *console, command command) (e ended) {
 			e = ended{nil, panicked(r)}
 		}
 	}()
-	e.data, e.err = command.run(ctx, c)
+	e.data, e.err = command.run(c.withTrace(ctx), c)
 	return e
 }
 

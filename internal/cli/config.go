@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/arcd-io/arcd/arc"
+	"github.com/arcd-io/arcd/auth"
 )
 
 // config is the whole configuration of arcd. The koanf tags are the keys, the
@@ -32,6 +35,8 @@ type config struct {
 	ChatIdle     time.Duration `koanf:"chat_idle" help:"how long a chat may be silent before it is closed"`
 	Lease        time.Duration `koanf:"lease" help:"how long a claimed task stays with a process that no longer reports"`
 	MaxAttempts  int           `koanf:"max_attempts" help:"how often a task is begun before it fails"`
+	Patience     time.Duration `koanf:"patience" help:"how long a task waits for an agent that cannot be reached, before it fails"`
+	MaxHops      int           `koanf:"max_hops" help:"through how many agents work may be passed on within one trace"`
 	ListAgents   bool          `koanf:"list_agents" help:"name the agents there are when a caller asks for one that is not"`
 
 	TLS      tlsConfig              `koanf:"tls"`
@@ -40,6 +45,8 @@ type config struct {
 	Auth     authConfig             `koanf:"auth"`
 	Registry registryConfig         `koanf:"registry"`
 	Agents   map[string]agentConfig `koanf:"agents"`
+	Outbound outboundConfig         `koanf:"outbound"`
+	Webhooks webhooksConfig         `koanf:"webhooks"`
 }
 
 // registryConfig is the agent registry: who may register, and for how long.
@@ -52,6 +59,8 @@ type registryConfig struct {
 	RequireValidation bool          `koanf:"require_validation" help:"an agent's endpoint has to be validated before it can register"`
 	EndpointCheck     string        `koanf:"endpoint_check" help:"required: a validated endpoint must answer; reported: what is wrong is a warning; off"`
 	EndpointAllow     []string      `koanf:"endpoint_allow" help:"private addresses that agents may be at, such as 10.1.0.0/16; none: public ones only"`
+	Provider          string        `koanf:"provider" help:"whose tokens arcd shows to registered agents: arcd, none, or a name below outbound.providers; default arcd"`
+	ProviderScopes    []string      `koanf:"provider_scopes" help:"scopes of that token; default as for agents.NAME.provider_scopes"`
 	Public            string        `koanf:"public" help:"what anybody may see of an agent: card, full, or off"`
 	AgentTokenTTL     time.Duration `koanf:"agent_token_ttl" help:"how long a registered agent's token is valid"`
 	TempTokenTTL      time.Duration `koanf:"temp_token_ttl" help:"how long a token for registering is valid"`
@@ -129,17 +138,19 @@ type clientConfig struct {
 
 // agentConfig is one agent that callers can name as targetAgent.
 type agentConfig struct {
-	Kind         string              `koanf:"kind" help:"demo; kind http comes with a later version"`
-	Demo         string              `koanf:"demo" help:"which demo agent: echo, slow, fail, input, stream or flaky; default: the agent's id"`
-	Endpoint     string              `koanf:"endpoint" help:"for kind http: where the agent speaks ARC"`
-	Name         string              `koanf:"name" help:"name for people"`
-	Description  string              `koanf:"description" help:"one sentence for people"`
-	Version      string              `koanf:"version" help:"version of the agent"`
-	Capabilities []string            `koanf:"capabilities" help:"words that say what it can do"`
-	Concurrency  int                 `koanf:"concurrency" help:"most tasks that run at the same time; default 16"`
-	Turns        int                 `koanf:"turns" help:"most chat turns that run at the same time; default 1000"`
-	Scopes       map[string][]string `koanf:"scopes" help:"scopes that a method needs for this agent"`
-	KeepTurns    bool                `koanf:"keep_turns" help:"a chat turn goes on when its caller disconnects"`
+	Kind           string              `koanf:"kind" help:"demo; http: it is called at its endpoint; websocket: it dials in; registered: settings for one that registers itself"`
+	Demo           string              `koanf:"demo" help:"which demo agent: echo, slow, fail, input, stream or flaky; default: the agent's id"`
+	Endpoint       string              `koanf:"endpoint" help:"for kind http: the URL where the agent speaks ARC; any address, since the operator names it"`
+	Provider       string              `koanf:"provider" help:"whose tokens arcd shows to it: arcd, none, or a name below outbound.providers; default: arcd where the token service is on"`
+	ProviderScopes []string            `koanf:"provider_scopes" help:"scopes of that token; default: the provider's, and of arcd arc.task.controller, arc.chat.controller and arc.agent.caller"`
+	Name           string              `koanf:"name" help:"name for people"`
+	Description    string              `koanf:"description" help:"one sentence for people"`
+	Version        string              `koanf:"version" help:"version of the agent"`
+	Capabilities   []string            `koanf:"capabilities" help:"words that say what it can do"`
+	Concurrency    int                 `koanf:"concurrency" help:"most tasks that run at the same time; default 16, of an agent elsewhere 100"`
+	Turns          int                 `koanf:"turns" help:"most chat turns that run at the same time; default 1000"`
+	Scopes         map[string][]string `koanf:"scopes" help:"scopes that a method needs for this agent"`
+	KeepTurns      bool                `koanf:"keep_turns" help:"a chat turn goes on when its caller disconnects"`
 }
 
 // defaults is the configuration before anything was set. Bounds that a package
@@ -157,6 +168,8 @@ func defaults() config {
 		ChatIdle:     24 * time.Hour,
 		Lease:        15 * time.Second,
 		MaxAttempts:  3,
+		Patience:     15 * time.Minute,
+		MaxHops:      16,
 		Log:          logConfig{Level: "info", Format: "auto"},
 		Limits:       limitsConfig{BodyBytes: 10 << 20, Depth: 64, Batch: 50, StreamsPerSubject: 100},
 		Auth: authConfig{
@@ -172,8 +185,10 @@ func defaults() config {
 			Enabled: true, AgentKeyFile: "arcd-agent-keys", EndpointCheck: "required", Public: "card",
 			AgentTokenTTL: time.Hour, TempTokenTTL: 15 * time.Minute, SessionTTL: 30 * time.Minute, RefreshMaxAge: 7 * 24 * time.Hour,
 			MaxSessions: 5, MaxAgents: 10_000, HeartbeatTimeout: time.Minute, RemoveAfter: 24 * time.Hour,
-			AuditRetention: 30 * 24 * time.Hour,
+			AuditRetention: 30 * 24 * time.Hour, Provider: auth.IssuerName,
 		},
+		Outbound: outboundConfig{Timeout: time.Minute, StreamIdle: 2 * time.Minute, AnswerBytes: 16 << 20},
+		Webhooks: webhooksConfig{Enabled: true, Provider: noProvider, Timeout: 10 * time.Second, ContentType: arc.MediaARC},
 	}
 }
 

@@ -132,7 +132,7 @@ func TestConfigFromVariable(t *testing.T) {
 }
 
 // sharedExample is the frozen example of the configuration, with a hash that is
-// one, and without the agent kind that comes later.
+// one, and more agents.
 const sharedExample = `
 listen: 127.0.0.1:8001
 public_url: http://127.0.0.1:8001
@@ -161,6 +161,18 @@ auth:
 agents:
   echo: {kind: demo}
   my.agent/v1: {kind: demo, demo: slow, concurrency: 2, scopes: {task.create: []}}
+  finance: {kind: http, endpoint: https://finance.example/arc}
+  inside: {kind: http, endpoint: http://10.1.2.3:9000/arc, provider: none, concurrency: 4}
+  ledger: {kind: http, endpoint: https://ledger.example/arc, provider: auth0, provider_scopes: [ledger]}
+  phone: {kind: websocket, name: Phone, capabilities: [calls]}
+  newcomer: {kind: registered, concurrency: 2, provider: none}
+outbound:
+  timeout: 10s
+  providers:
+    auth0: {token_url: https://t.example/oauth/token, client_id: arcd, client_secret: s3cret, audience: https://ledger.example, style: json}
+webhooks: {allow: [10.1.0.0/16], provider: auth0, token_origins: [https://app.example]}
+patience: 1h
+max_hops: 4
 tls: {}
 cors_origins: ["https://app.example"]
 log: {level: info, format: json}
@@ -177,15 +189,26 @@ func TestConfigExample(t *testing.T) {
 	}
 	got := show(t, nil, "-c", path)
 	for key, want := range map[string]string{
-		"auth.providers.okta.audience":         "[api://default]",
-		"auth.providers.okta.refetch_cooldown": "10s",
-		"auth.issuer.clients.ci.secret_hash":   "(hidden)",
-		"auth.issuer.clients.ci.agents":        "[ci-agent]",
-		"auth.scopes.task.create":              "[arc.task.controller]",
-		"agents.my.agent/v1.demo":              "slow",
-		"agents.my.agent/v1.concurrency":       "2",
-		"retention":                            "30d",
-		"event_gap":                            "5ms",
+		"auth.providers.okta.audience":           "[api://default]",
+		"auth.providers.okta.refetch_cooldown":   "10s",
+		"auth.issuer.clients.ci.secret_hash":     "(hidden)",
+		"auth.issuer.clients.ci.agents":          "[ci-agent]",
+		"auth.scopes.task.create":                "[arc.task.controller]",
+		"agents.my.agent/v1.demo":                "slow",
+		"agents.my.agent/v1.concurrency":         "2",
+		"retention":                              "30d",
+		"agents.finance.endpoint":                "https://finance.example/arc",
+		"agents.phone.kind":                      "websocket",
+		"outbound.providers.auth0.client_secret": "(hidden)",
+		"outbound.timeout":                       "10s",
+		"outbound.stream_idle":                   "2m",
+		"outbound.answer_bytes":                  "16777216",
+		"registry.provider":                      "arcd",
+		"webhooks.token_origins":                 "[https://app.example]",
+		"webhooks.timeout":                       "10s",
+		"patience":                               "1h",
+		"max_hops":                               "4",
+		"event_gap":                              "5ms",
 	} {
 		if got[key][0] != want {
 			t.Errorf("%s: got %q, want %q", key, got[key][0], want)
@@ -231,6 +254,10 @@ func TestConfigRefused(t *testing.T) {
 	provider := func(s string) string {
 		return "auth: {providers: {x: {issuer: 'https://x.example', audience: a, " + s + "}}}"
 	}
+	source := func(s string) string {
+		return "outbound: {providers: {x: {client_id: a, client_secret: b, " + s + "}}}"
+	}
+	agent := func(s string) string { return "agents: {mine: {" + s + "}}" }
 	for yaml, want := range map[string]string{
 		// keys and types
 		"lisen: x":                              "lisen: there is no such key; did you mean listen?",
@@ -287,10 +314,47 @@ func TestConfigRefused(t *testing.T) {
 		"auth: {scopes: {task.create: ['a b']}}":                    "auth.scopes.task.create: a scope is a word",
 		"agents: {'a b': {kind: demo, demo: echo}}":                 "agents.a b: an agent's id must be",
 		"agents: {mine: {kind: demo}}":                              "agents.mine.demo: must be one of echo, fail",
-		"agents: {mine: {kind: http, endpoint: 'https://x'}}":       "agents.mine.kind: agents over HTTP come with a later version",
-		"agents: {mine: {}}":                                        "agents.mine.kind: must be one of demo, http",
+		"agents: {mine: {}}":                                        "agents.mine.kind: must be one of demo, http, websocket, registered",
 		"agents: {echo: {kind: demo, concurrency: -1}}":             "agents.echo.concurrency: must not be negative",
 		"auth: {issuer: {token_ttl: 1500ms}}":                       "auth.issuer.token_ttl: must be whole seconds",
+		"patience: 1ms":                                             "patience: must be from 1s",
+		"max_hops: 0":                                               "max_hops: must be at least 1",
+		// agents elsewhere
+		agent("kind: htp"):                                                                         "did you mean http?",
+		agent("kind: http"):                                                                        "agents.mine.endpoint: is needed",
+		agent("kind: http, endpoint: finance.example"):                                             "agents.mine.endpoint: must be a URL that begins with",
+		agent("kind: http, endpoint: 'https://u:p@x.example'"):                                     "agents.mine.endpoint: must be a URL without user",
+		agent("kind: http, endpoint: 'https://x.example', demo: echo"):                             "agents.mine.demo: is for kind demo only",
+		agent("kind: http, endpoint: 'https://x.example', provider: okta"):                         "agents.mine.provider: must be one of arcd, none, not",
+		agent("kind: http, endpoint: 'https://x.example', provider_scopes: ['a b']"):               "agents.mine.provider_scopes: a scope is a word",
+		agent("kind: websocket, endpoint: 'https://x.example'"):                                    "agents.mine.endpoint: an agent of kind websocket dials in",
+		agent("kind: registered, endpoint: 'https://x.example'"):                                   "agents.mine.endpoint: an agent of kind registered says so itself",
+		"agents: {echo: {kind: demo, endpoint: 'https://x.example'}}":                              "agents.echo.endpoint: is for kind http only",
+		agent("kind: registered, name: x"):                                                         "agents.mine.name: an agent that registers itself says so itself",
+		agent("kind: websocket, provider: none"):                                                   "agents.mine.provider: is for agents that are called",
+		"registry: {enabled: false}\n" + agent("kind: registered"):                                 "agents.mine.kind: registered needs registry.enabled: true",
+		"registry: {provider: okta}":                                                               "registry.provider: must be one of arcd, none",
+		"registry: {provider_scopes: ['']}":                                                        "registry.provider_scopes: a scope is a word",
+		"auth: {issuer: {enabled: true}}\n" + agent("kind: http, endpoint: 'http://10.1.2.3/arc'"): "agents.mine.endpoint: is plain http, where a token can be read",
+		// tokens for agents
+		source("style: json"):                                    "outbound.providers.x.token_url: is needed",
+		source("token_url: 'http://t.example/token'"):            "outbound.providers.x.token_url: is plain http",
+		source("token_url: t.example"):                           "outbound.providers.x.token_url: must be a URL that begins with",
+		source("token_url: 'https://t.example', style: xml"):     "outbound.providers.x.style: must be one of basic, form, json",
+		source("token_url: 'https://t.example', scopes: ['\"']"): "outbound.providers.x.scopes: a scope is a word",
+		"outbound: {providers: {x: {token_url: 'https://t'}}}":   "outbound.providers.x.client_secret: is needed",
+		"outbound: {providers: {arcd: {}}}":                      "outbound.providers.arcd: the name is taken",
+		"outbound: {providers: {none: {}}}":                      "outbound.providers.none: the name is taken",
+		"outbound: {timeout: 1ms}":                               "outbound.timeout: must be from 100ms",
+		"outbound: {stream_idle: 0s}":                            "outbound.stream_idle: must be from",
+		"outbound: {answer_bytes: 10}":                           "outbound.answer_bytes: must be at least 1024",
+		// webhooks
+		"webhooks: {allow: [here]}":                                    `webhooks.allow: "here" is neither an address nor a prefix`,
+		"webhooks: {timeout: 1m}":                                      "webhooks.timeout: must be from 100ms to 15s",
+		"webhooks: {content_type: text/plain}":                         "webhooks.content_type: must be one of application/arc+json, application/json",
+		"webhooks: {provider: okta}":                                   "webhooks.provider: must be one of arcd, none",
+		"webhooks: {token_origins: app.example}":                       "webhooks.token_origins: must be origins",
+		source("token_url: 'https://t'") + "\nwebhooks: {provider: x}": "webhooks.token_origins: is needed with webhooks.provider: x",
 	} {
 		t.Run(yaml, func(t *testing.T) {
 			got := run(t, nil, "config", "check", "-c", file(t, "arcd.yaml", yaml))

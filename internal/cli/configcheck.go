@@ -40,6 +40,8 @@ func (l *loaded) check() error {
 	c.checkProviders()
 	c.checkIssuer()
 	c.checkRegistry()
+	c.checkOutbound()
+	c.checkWebhooks()
 	for _, id := range slices.Sorted(maps.Keys(l.Agents)) {
 		c.checkAgent("agents."+id, id, l.Agents[id])
 	}
@@ -136,8 +138,11 @@ func (c *checker) checkTimes() {
 	c.within("idempotency_ttl", c.KeyTTL, time.Minute, 365*24*time.Hour)
 	c.within("chat_idle", c.ChatIdle, time.Minute, 365*24*time.Hour)
 	c.within("lease", c.Lease, time.Second, 24*time.Hour)
-	if c.MaxAttempts < 1 {
-		c.problem("max_attempts", "must be at least 1")
+	c.within("patience", c.Patience, time.Second, 365*24*time.Hour)
+	for key, n := range map[string]int{"max_attempts": c.MaxAttempts, "max_hops": c.MaxHops} {
+		if n < 1 {
+			c.problem(key, "must be at least 1")
+		}
 	}
 }
 
@@ -203,27 +208,6 @@ func (c *checker) checkIssuer() {
 	}
 }
 
-// checkAgent checks one agent; the kinds that are to come are named as such.
-func (c *checker) checkAgent(key, id string, a agentConfig) {
-	if !arc.ValidAgentID(id) {
-		c.problem(key, "an agent's id %s", arc.AgentIDIssue)
-	}
-	switch a.Kind {
-	case "demo":
-		c.oneOf(key+".demo", a.demoKind(id), methods.DemoKinds()...)
-	case "http":
-		c.problem(key+".kind", "agents over HTTP come with a later version; kind demo is there now")
-	default:
-		c.oneOf(key+".kind", a.Kind, "demo", "http")
-	}
-	for name, n := range map[string]int{"concurrency": a.Concurrency, "turns": a.Turns} {
-		if n < 0 {
-			c.problem(key+"."+name, "must not be negative")
-		}
-	}
-	c.checkScopes(key+".scopes", a.Scopes)
-}
-
 // demoKind is which demo agent this is: the one named, or the one like the id.
 func (a agentConfig) demoKind(id string) string {
 	if a.Demo != "" {
@@ -237,9 +221,14 @@ func (a agentConfig) demoKind(id string) string {
 func (c *checker) checkScopes(key string, scopes map[string][]string) {
 	for _, method := range slices.Sorted(maps.Keys(scopes)) {
 		c.oneOf(key, method, methods.Names()...)
-		if slices.ContainsFunc(scopes[method], func(s string) bool { return s == "" || strings.ContainsAny(s, " \"\\") }) {
-			c.problem(key+"."+method, "a scope is a word without spaces and quotes (RFC 6749, 3.3)")
-		}
+		c.checkScopeWords(key+"."+method, scopes[method])
+	}
+}
+
+// checkScopeWords checks the form of scopes.
+func (c *checker) checkScopeWords(key string, scopes []string) {
+	if slices.ContainsFunc(scopes, func(s string) bool { return s == "" || strings.ContainsAny(s, " \"\\") }) {
+		c.problem(key, "a scope is a word without spaces and quotes (RFC 6749, 3.3)")
 	}
 }
 

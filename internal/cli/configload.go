@@ -22,10 +22,11 @@ const envPrefix = "ARCD_"
 // clientVariables are the environment variables of arcd that are no
 // configuration of the server: those of global flags and of credentials.
 var clientVariables = []string{
-	"ARCD_CONFIG", "ARCD_OUTPUT", "ARCD_SERVER", "ARCD_TOKEN", "ARCD_TOKEN_FILE", "ARCD_AGENT", "ARCD_TIMEOUT",
+	"ARCD_CONFIG", "ARCD_OUTPUT", "ARCD_SERVER", "ARCD_TOKEN", "ARCD_TOKEN_FILE", "ARCD_AGENT", "ARCD_CHAT_ID", "ARCD_TIMEOUT",
 	"ARCD_AUTO_REFRESH", "ARCD_TRACE_ID", "ARCD_CLIENT_ID", "ARCD_CLIENT_SECRET", "ARCD_CLIENT_SECRET_FILE",
 	"ARCD_CA_FILE", "ARCD_CONFIG_DIR", "ARCD_CONNECT_TIMEOUT", "ARCD_CONTEXT", "ARCD_DEBUG", "ARCD_INSTANCE_ID", "ARCD_KEYRING",
-	"ARCD_MAX_OUTPUT_BYTES", "ARCD_NON_INTERACTIVE", "ARCD_NO_TOKEN_SUCCESSOR", "ARCD_RETRIES", "ARCD_STATE_DIR",
+	"ARCD_MAX_OUTPUT_BYTES", "ARCD_NON_INTERACTIVE", "ARCD_NO_TOKEN_SUCCESSOR", "ARCD_PARENT_TASK", "ARCD_RETRIES", "ARCD_STATE_DIR",
+	"ARCD_TASK_ID",
 }
 
 // loaded is a configuration and where each set key came from.

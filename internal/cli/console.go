@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/arcd-io/arcd/client"
 	"github.com/arcd-io/arcd/internal/outcome"
 )
 
@@ -37,6 +38,7 @@ type console struct {
 	parsed  *parsed
 	timeout time.Duration // of the command; 0: none
 	meta    *outcome.Meta
+	trace   client.Trace // that its calls belong to
 
 	// link is how the command calls a server, made when it is first needed.
 	link *link
@@ -79,7 +81,8 @@ func (c *console) configure(p *parsed) {
 	}
 	c.meta.Command = p.name()
 	c.meta.ConfigHash = g.hash()
-	c.meta.TraceID, c.meta.InstanceID = g.TraceID, g.InstanceID
+	c.meta.InstanceID = g.InstanceID
+	c.findTrace()
 	if p.command != nil {
 		r := p.command.row()
 		c.timeout = r.defaultTimeout()

@@ -40,6 +40,7 @@ func (l *loaded) dev() {
 		i.Clients[devClient] = clientConfig{SecretHash: hash, Scopes: devScopes()}
 	}
 	l.devRegistry()
+	l.devWebhooks()
 }
 
 // The administrators and agent keys of --dev: those of the ARCP pages, so that
@@ -72,9 +73,23 @@ func (l *loaded) devRegistry() {
 		r.EndpointCheck = "reported"
 	}
 	if !l.set("registry.endpoint_allow") {
-		r.EndpointAllow = []string{"127.0.0.0/8", "::1/128"}
+		r.EndpointAllow = devAddresses()
 	}
 }
+
+// devWebhooks lets receivers of webhooks be on this machine, without TLS.
+func (l *loaded) devWebhooks() {
+	w := &l.Webhooks
+	if !l.set("webhooks.allow") {
+		w.Allow = devAddresses()
+	}
+	if !l.set("webhooks.allow_http") {
+		w.AllowHTTP = true
+	}
+}
+
+// devAddresses are those of this machine.
+func devAddresses() []string { return []string{"127.0.0.0/8", "::1/128"} }
 
 // devOrigins lets pages call that are being written on this machine. Our own port
 // counts too: a page of localhost is foreign to 127.0.0.1. The address that is

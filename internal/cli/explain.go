@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -30,9 +31,14 @@ type explained struct {
 	Percent   *int           `json:"percent"`   // how far it is; null: nobody said
 	RPCCode   *int           `json:"rpc_code"`  // number for why it failed
 	AgentCard *agentLiveness `json:"agent_card"`
-	Events    []pastEvent    `json:"events"` // the last ones, oldest first
-	Next      []string       `json:"next"`   // commands that make sense now
-	Words     explainedWords `json:"external"`
+	// Failing are subscriptions to the task whose receivers do not take what they are
+	// sent.
+	Failing []subscriptionState `json:"failing_subscriptions"`
+	Events  []pastEvent         `json:"events"` // the last ones, oldest first
+	Next    []string            `json:"next"`   // commands that make sense now
+	Words   explainedWords      `json:"external"`
+
+	past int // how many events there are, for people
 }
 
 // agentLiveness is what the registry says about the agent; null where it says
@@ -67,7 +73,7 @@ const shownEvents = 8
 func (*explainCommand) row() row {
 	return row{
 		danger: safe, method: "task.info", auth: true, data: explained{},
-		long:     "It reads the task, its events and the registry's entry of its agent, as far as the server has them and the credential may.",
+		long:     "It reads the task, its events and the registry's entry of its agent, as far as the server has them and the credential may. A task that waits for its agent is told why, since when and until when; so are subscriptions that fail.",
 		examples: []string{"arcd explain task-0123"},
 	}
 }
@@ -82,13 +88,16 @@ func (x *explainCommand) run(ctx context.Context, c *console) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := &explained{taskState: newTaskState(task), Events: []pastEvent{}, Next: []string{}, Words: explainedWords{mark: external}}
+	data := &explained{taskState: newTaskState(task), Failing: []subscriptionState{}, Events: []pastEvent{}, Next: []string{}, Words: explainedWords{mark: external}}
 	data.TaskID = optional(string(x.Task))
 	all, err := x.pastEvents(ctx, call)
 	if err := data.readEvents(c, all, err); err != nil {
 		return nil, err
 	}
 	if data.AgentCard, err = liveness(ctx, call, task.AssignedAgent); err != nil {
+		return nil, err
+	}
+	if err := data.readSubscriptions(ctx, c, call, string(x.Task)); err != nil {
 		return nil, err
 	}
 	data.read(c, task)
@@ -128,12 +137,34 @@ func (x *explained) readEvents(c *console, all []arc.TaskEvent, err error) error
 			x.Since = wireTime(ev.At)
 		}
 	}
+	x.past = len(all)
 	for _, ev := range all[max(0, len(all)-shownEvents):] {
 		past := pastEvent{Seq: ev.Seq, Event: wireWord(string(ev.Type)), At: wireTime(ev.At)}
-		if ev.Type == arc.StatusChangeEvent {
-			past.Status = optional(statusIn(ev))
+		if status := statusIn(ev); ev.Type != arc.ProgressEvent && known(arc.TaskStatus(status)) {
+			past.Status = optional(status)
 		}
 		x.Events = append(x.Events, past)
+	}
+	return nil
+}
+
+// readSubscriptions takes over the subscriptions that fail. Where the server has no
+// list of them there are none to tell.
+func (x *explained) readSubscriptions(ctx context.Context, c *console, call *client.Client, id string) error {
+	list, err := call.ListSubscriptions(ctx, "", arc.ListSubscriptionsParams{TaskID: id, Limit: largestPage})
+	switch {
+	case errors.Is(err, arc.ErrAuthentication), interrupted(err):
+		return err
+	case arc.CodeOf(err) == arc.CodeMethodNotFound:
+		return nil
+	case err != nil:
+		c.warn("SUBSCRIPTIONS_UNREADABLE", "the subscriptions to the task could not be read: %s", c.classify(err).Message)
+		return nil
+	}
+	for i := range list.Subscriptions {
+		if s := newSubscriptionState(&list.Subscriptions[i]); s.fails() {
+			x.Failing = append(x.Failing, s)
+		}
 	}
 	return nil
 }
@@ -216,6 +247,9 @@ func (x *explained) sentence() string {
 		said = "The task waits for " + agent + " to begin with it."
 	case arc.TaskWorking:
 		said = "The task is in the hands of " + agent + "."
+		if x.Waiting != nil { // in nobody's, as the next sentence tells
+			said = "The task was begun and is not finished."
+		}
 	case arc.TaskInputRequired:
 		said = "The task waits for an answer from its caller, which is you: " + agent + " has asked something."
 	case arc.TaskCompleted:
@@ -227,6 +261,9 @@ func (x *explained) sentence() string {
 	default:
 		said = "The task is in a state that arcd does not know."
 	}
+	if x.Waiting != nil {
+		said += " " + x.Waiting.sentence(agent)
+	}
 	if value(x.Attempt) > 1 {
 		said += " It was begun more than once."
 	}
@@ -235,6 +272,13 @@ func (x *explained) sentence() string {
 	}
 	if x.WaitsFor == "agent" && x.AgentCard != nil && !x.AgentCard.Alive {
 		said += " The registry has not heard of the agent for too long."
+	}
+	switch n := len(x.Failing); n {
+	case 0:
+	case 1:
+		said += " The receiver of one subscription to it does not take what it is sent."
+	default:
+		said += fmt.Sprintf(" The receivers of %d subscriptions to it do not take what they are sent.", n)
 	}
 	return said
 }
@@ -251,6 +295,9 @@ func (x *explained) advise(c *console, id string, of ofAgent) {
 			add("agent get " + x.AgentCard.AgentID)
 		}
 	}
+	if len(x.Failing) > 0 {
+		add("deliveries list --task " + id + " --failed")
+	}
 	if x.WaitsFor != "nothing" {
 		add("task cancel " + id + of.words() + " --confirm-destructive")
 		return
@@ -260,10 +307,14 @@ func (x *explained) advise(c *console, id string, of ofAgent) {
 
 // show tells it to people.
 func (x explained) show(p *page) {
-	p.line("%s", p.paint(bold, x.Summary))
+	for _, line := range wrap(x.Summary, p.width) {
+		p.line("%s", p.paint(bold, line))
+	}
 	p.line("")
 	x.taskState.show(p)
-	p.field("since", value(x.Since))
+	if value(x.Since) != value(x.EndedAt) {
+		p.field("since", value(x.Since))
+	}
 	if x.AgentCard != nil {
 		p.field("last seen", value(x.AgentCard.LastSeen))
 	}
@@ -278,8 +329,14 @@ func (x explained) show(p *page) {
 			p.quote(words.who, *words.text)
 		}
 	}
+	for _, s := range x.Failing {
+		p.hang(p.paint(dim, pad("fails:", 12)), value(s.SubscriptionID)+": "+s.state())
+	}
 	if len(x.Events) > 0 {
 		p.line("")
+		if more := x.past - len(x.Events); more > 0 {
+			p.line("%s", p.paint(dim, fmt.Sprintf("%d earlier events, which arcd task watch shows", more)))
+		}
 		var rows [][]string
 		for _, ev := range x.Events {
 			rows = append(rows, []string{value(ev.At), ev.Event, value(ev.Status)})

@@ -29,7 +29,7 @@ type globals struct {
 	ConnectTimeout time.Duration  `placeholder:"TIME" default:"5s" from:"ARCD_CONNECT_TIMEOUT" help:"How long connecting may take."`
 	Retries        int            `default:"2" from:"ARCD_RETRIES" help:"How often a call that can safely be repeated is."`
 	CAFile         string         `name:"ca-file" placeholder:"FILE" from:"ARCD_CA_FILE" help:"Trust the authorities in this file (PEM) as well."`
-	TraceID        string         `name:"trace-id" placeholder:"TEXT" from:"ARCD_TRACE_ID,TOOL_TRACE_ID" help:"Trace id that goes with every call."`
+	TraceID        string         `name:"trace-id" placeholder:"TEXT" from:"ARCD_TRACE_ID,TOOL_TRACE_ID,ARC_TRACE_ID" help:"Trace id that goes with every call. Default: that of TRACEPARENT."`
 
 	AutoRefresh      bool   `from:"ARCD_AUTO_REFRESH" help:"Renew an expired credential and repeat the call, once, without being asked."`
 	NoTokenSuccessor bool   `from:"ARCD_NO_TOKEN_SUCCESSOR" help:"Never use a renewed token in place of an expired ARCD_TOKEN."`

@@ -20,7 +20,7 @@ var commandGroups = []struct {
 	title string
 	names []string
 }{
-	{"Work with agents", []string{"task", "chat", "agent", "call", "explain"}},
+	{"Work with agents", []string{"task", "chat", "agent", "deliveries", "call", "explain"}},
 	{"Credentials and servers", []string{"auth", "context", "status", "doctor"}},
 	{"For programs", []string{"exec", "manifest", "errors", "completion", "man", "version"}},
 	{"Run a server", []string{"serve", "config", "client", "keys", "dev", "backup"}},

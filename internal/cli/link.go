@@ -127,6 +127,9 @@ func (l *link) speak(c *console, jsonRPC bool) *client.Client {
 	}
 	if l.found != nil {
 		made.Token, made.Fingerprint = l.source, l.found.Fingerprint
+		if _, ok := checkIdentifier("--as", l.found.Facts.Agent); ok && !jsonRPC { // with JSON-RPC the server does that
+			made.Agent = cmp.Or(made.Agent, l.found.Facts.Agent)
+		}
 	}
 	l.clients[jsonRPC] = made
 	return made
@@ -258,6 +261,9 @@ func (c *console) classifyTimeout(e *outcome.Error, err error) {
 	e.Repeatable(c.parsed.command != nil && c.parsed.command.row().danger == safe)
 	if known, ok := errors.AsType[*outcome.Error](err); ok {
 		e.ResumeFrom, e.CompletedSteps, e.FailedStep = known.ResumeFrom, known.CompletedSteps, known.FailedStep
+		if known.Code == outcome.Timeout {
+			e.Suggestion = known.Suggestion // the command knows better what to do then
+		}
 	}
 }
 

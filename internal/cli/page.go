@@ -106,6 +106,22 @@ func (p *page) table(head []string, rows [][]string) {
 	}
 }
 
+// room gives how many columns are left for the last cell of rows that lack it: ids
+// before it must stay whole.
+func (p *page) room(head []string, rows [][]string) int {
+	widths := make([]int, len(head))
+	for _, row := range append([][]string{head}, rows...) {
+		for i, cell := range row {
+			widths[i] = max(widths[i], columns(cell))
+		}
+	}
+	left := p.width
+	for _, w := range widths {
+		left -= w + 2
+	}
+	return max(left, 8)
+}
+
 // fit makes the widest columns narrower until the table fits.
 func (p *page) fit(widths []int) {
 	total := 2 * (len(widths) - 1)
@@ -190,7 +206,7 @@ func writePlain(w io.Writer, data any) error {
 // showError writes an error for people, with its cure.
 func showError(p *page, e *outcome.Error) {
 	p.hang(p.paint(red, "error:"), loosen(e.Message, p.width-8))
-	if len(e.Errors) > 1 {
+	if len(e.Errors) > 1 || len(e.Errors) == 1 && !strings.Contains(e.Message, e.Errors[0].Message) {
 		for _, problem := range e.Errors {
 			said := problem.Message
 			if problem.Corrected != "" {
@@ -205,9 +221,11 @@ func showError(p *page, e *outcome.Error) {
 	for _, what := range e.WouldAffect {
 		p.hang("  would affect:", what)
 	}
-	if e.Auth != nil && e.Auth.ReauthCommand != "" && e.Code != outcome.InputRequired { // that is of a login: the same one cures nothing
+	if words, ok := e.Context["message"].(string); ok && e.Context["_source"] == "external" {
+		p.quote("message of the agent", words)
+	} else if e.Auth != nil && e.Auth.ReauthCommand != "" && e.Code != outcome.InputRequired && e.ServerReason != reasonMismatch { // that is of a login: the same one cures nothing
 		p.line("%s %s", p.paint(cyan, "  cure:"), p.paint(bold, strings.Replace(e.Auth.ReauthCommand, " --headless", "", 1))) // a person can be asked
-	} else if e.Suggestion != "" && e.Suggestion != outcome.General.Cure() { // "Read error.message": they just have
+	} else if e.Suggestion != "" && e.Suggestion != outcome.General.Cure() && e.Suggestion != outcome.Validation.Cure() { // "Read error.message": they just have
 		p.hang(p.paint(cyan, "  cure:"), e.Suggestion)
 	}
 	if e.ResumeFrom != "" {

@@ -31,6 +31,9 @@ func openStore(ctx context.Context, setting string, log zerolog.Logger) (*sqlite
 func demoAgents(configs map[string]agentConfig) (map[string]methods.Agent, error) {
 	agents := make(map[string]methods.Agent, len(configs))
 	for id, c := range configs {
+		if c.Kind != kindDemo {
+			continue
+		}
 		a, ok := methods.Demo(c.demoKind(id))
 		if !ok {
 			return nil, fmt.Errorf("agents.%s: there is no demo agent %q", id, c.demoKind(id))
@@ -55,10 +58,16 @@ func serviceConfig(
 	if retention == 0 {
 		retention = -1 // for ever
 	}
+	scopes := map[string]map[string][]string{}
+	for id, a := range c.Agents {
+		if (a.Kind == kindWebSocket || a.Kind == kindRegistered) && a.Scopes != nil {
+			scopes[id] = a.Scopes
+		}
+	}
 	return methods.Config{
-		Store: s, Agents: agents, Registry: reg, Scopes: c.Auth.Scopes, ListAgents: c.ListAgents,
+		Store: s, Agents: agents, Registry: reg, Scopes: c.Auth.Scopes, AgentScopes: scopes, ListAgents: c.ListAgents,
 		Lease: c.Lease, MaxAttempts: c.MaxAttempts, Retention: retention, KeyTTL: c.KeyTTL, ChatIdle: c.ChatIdle,
-		Version: version(), Log: log,
+		Patience: c.Patience, MaxHops: c.MaxHops, Version: version(), Log: log,
 	}
 }
 

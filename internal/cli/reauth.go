@@ -71,6 +71,8 @@ func (c *console) completeAuth(e *outcome.Error) {
 				a.ReauthCommand = login + " --scope " + strings.Join(known, ",")
 			}
 			a.Hint = "Ask whoever manages the credential for the scope " + *a.RequiredPermission + "."
+		} else if e.ServerReason == reasonMismatch {
+			a.Hint = "Use a token that names this agent (arcd client add NAME --agent ID makes such a client), or call as the agent that the token names, with --as."
 		} else {
 			a.Hint = "Ask whoever manages the server for the permission."
 		}
@@ -86,6 +88,10 @@ func (c *console) completeAuth(e *outcome.Error) {
 		e.Suggestion = a.Hint
 	}
 }
+
+// reasonMismatch is the server's reason for refusing a token that names another agent:
+// the same login again cures nothing.
+const reasonMismatch = "agent_mismatch"
 
 // at writes when something was, if that is known.
 func at(instant *string) string {

@@ -75,7 +75,7 @@ func (c *registryConfig) settings(l *loaded) registry.Config {
 		audit = -1
 	}
 	return registry.Config{
-		Taken: func(id string) bool { _, taken := l.Agents[id]; return taken },
+		Taken: func(id string) bool { a, named := l.Agents[id]; return named && a.Kind != kindRegistered },
 		Types: c.AgentTypes, AgentScopes: c.AgentScopes,
 		RequireValidation: c.RequireValidation, ProbeReported: c.EndpointCheck == "reported",
 		Public: c.Public, PublicURL: l.baseURL(),
@@ -158,6 +158,8 @@ func (c *checker) checkRegistry() {
 	r := &c.Registry
 	c.oneOf("registry.endpoint_check", r.EndpointCheck, "required", "reported", "off")
 	c.oneOf("registry.public", r.Public, "card", "full", "off")
+	c.checkProvider("registry.provider", r.Provider)
+	c.checkScopeWords("registry.provider_scopes", r.ProviderScopes)
 	if _, err := addresses(r.EndpointAllow); err != nil {
 		c.problem("registry.endpoint_allow", "%w", err)
 	}

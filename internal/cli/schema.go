@@ -241,6 +241,7 @@ var otherVariables = []variable{
 	{"NO_COLOR", "Set, be it empty: no colours.", "", false},
 	{"TERM", "dumb: no colours.", "", false},
 	{"HTTPS_PROXY", "Proxy for https; HTTP_PROXY for http, NO_PROXY for hosts that need none.", "", true},
+	{"TRACEPARENT", "The span that calls belong to (W3C Trace Context); what is none is left out.", "", false},
 	{"SSL_CERT_FILE", "Authorities to trust in place of those of the system.", "--ca-file", false},
 }
 

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "until": until, "interrupt": interrupt, "together": together, "reauth": reauth,
 			"json": checkJSON, "line": checkLine, "keep": keep, "eachauth": eachAuth,
 			"server": startServer, "mint": mint, "retire": retire, "cut": cutStream, "tokens": tokens, "stub": startStub,
+			"receiver": startReceiver, "answers": answers, "received": received, "hide": hide,
 		},
 	})
 }

@@ -31,6 +31,8 @@ type world struct {
 	dir   string // of the server's files
 	front *front
 
+	receivers map[string]*receiver // by the name of their variable
+
 	mu      sync.Mutex // guards what follows
 	ends    []func()
 	secrets []string

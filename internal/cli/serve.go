@@ -15,6 +15,7 @@ import (
 
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/internal/outcome"
+	"github.com/arcd-io/arcd/internal/tracing/otlp"
 	"github.com/arcd-io/arcd/methods"
 	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/server"
@@ -172,8 +173,10 @@ func notLoopback(flag, what string) error {
 type app struct {
 	settings  *loaded
 	log       zerolog.Logger
+	traces    *otlp.Exporter // nil: nobody asked for them
 	store     *sqlite.Engine
 	registry  *registry.Registry         // nil: no agent registry
+	elsewhere *carriers                  // agents outside this process
 	revoked   func(*auth.Principal) bool // nil: nothing can be
 	service   *methods.Service
 	issuer    *auth.Issuer    // nil: no token service
@@ -185,6 +188,7 @@ type app struct {
 // also after an error.
 func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	c := &a.settings.config
+	a.openTraces(ctx)
 	if a.store, err = openStore(ctx, c.Store, a.log); err != nil {
 		return err
 	}
@@ -203,9 +207,18 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.service, err = methods.New(serviceConfig(c, a.store, agents, a.registry, a.log)); err != nil {
+	if a.elsewhere, err = a.openCarriers(agents); err != nil {
 		return err
 	}
+	service := serviceConfig(c, a.store, agents, a.registry, a.log)
+	service.Remote, service.Tracer = a.elsewhere.directory, a.traces.Tracer()
+	if service.Webhooks, err = a.openWebhooks(); err != nil {
+		return err
+	}
+	if a.service, err = methods.New(service); err != nil {
+		return err
+	}
+	a.elsewhere.sockets.Wake = a.service.Wake
 	if err := a.openProviders(); err != nil {
 		return err
 	}
@@ -214,6 +227,7 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 		cfg.Environment = "development"
 	}
 	cfg.Service, cfg.Issuer, cfg.Registry, cfg.Metrics, cfg.InsecureNoAuth = a.service, a.issuer, a.registry, metrics, noAuth
+	cfg.Sockets, cfg.Tracer = a.elsewhere.sockets, a.traces.Tracer()
 	if calls != nil {
 		cfg.Notify = notifier(calls)
 	}
@@ -307,6 +321,10 @@ func (a *app) serve(ctx context.Context, listener net.Listener) error {
 
 // close closes what assemble opened.
 func (a *app) close() error {
+	defer a.closeTraces()
+	if a.elsewhere != nil {
+		a.elsewhere.close()
+	}
 	if a.store == nil {
 		return nil
 	}

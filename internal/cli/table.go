@@ -20,6 +20,8 @@ type commands struct {
 	Agent agentCommand `cmd:"" help:"Find agents, and look after registered ones."`
 	Call  callCommand  `cmd:"" help:"Call any method of the server with raw params."`
 
+	Deliveries deliveriesCommand `cmd:"" help:"Look at what was sent to subscribers, and send it again."`
+
 	Auth    authCommand    `cmd:"" help:"Log in, renew and look at credentials."`
 	Context contextCommand `cmd:"" help:"Name servers and choose one."`
 	Status  statusCommand  `cmd:"" help:"Show which server, which credential, and where they come from."`

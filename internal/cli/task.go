@@ -10,16 +10,18 @@ import (
 
 // taskCommand groups the commands about tasks.
 type taskCommand struct {
-	Create    taskCreate    `cmd:"" aliases:"new,add" help:"Give an agent a task."`
-	Get       taskGet       `cmd:"" aliases:"info,show" help:"Read a task with its messages and artifacts."`
-	Status    taskStatus    `cmd:"" help:"Tell by the exit code how far tasks are: 0 completed, 3 running, 4 failed or canceled."`
-	Wait      taskWait      `cmd:"" help:"Wait until a task has ended."`
-	Watch     taskWatch     `cmd:"" help:"Follow what happens to a task, as JSON lines."`
-	Send      taskSend      `cmd:"" help:"Send a message to an open task, such as the answer that it waits for."`
-	List      taskList      `cmd:"" aliases:"ls" help:"List your tasks, newest first."`
-	Cancel    taskCancel    `cmd:"" aliases:"rm,delete" help:"Cancel tasks."`
-	Subscribe taskSubscribe `cmd:"" help:"Have events of a task sent to a URL."`
-	Notify    taskNotify    `cmd:"" help:"Tell the caller of a task about it, as the agent that works on it."`
+	Create        taskCreate        `cmd:"" aliases:"new,add" help:"Give an agent a task."`
+	Get           taskGet           `cmd:"" aliases:"info,show" help:"Read a task with its messages and artifacts."`
+	Status        taskStatus        `cmd:"" help:"Tell by the exit code how far tasks are: 0 completed, 3 running, 4 failed or canceled."`
+	Wait          taskWait          `cmd:"" help:"Wait until a task has ended."`
+	Watch         taskWatch         `cmd:"" help:"Follow what happens to a task, as JSON lines."`
+	Send          taskSend          `cmd:"" help:"Send a message to an open task, such as the answer that it waits for."`
+	List          taskList          `cmd:"" aliases:"ls" help:"List your tasks, newest first."`
+	Cancel        taskCancel        `cmd:"" aliases:"rm,delete" help:"Cancel tasks."`
+	Subscribe     taskSubscribe     `cmd:"" help:"Have events of a task sent to a URL."`
+	Subscriptions taskSubscriptions `cmd:"" help:"List your subscriptions, oldest first."`
+	Unsubscribe   taskUnsubscribe   `cmd:"" help:"End a subscription."`
+	Notify        taskNotify        `cmd:"" help:"Report on a task, as the agent that works on it."`
 }
 
 // ofAgent names the agent of a task or chat that exists.
@@ -38,15 +40,17 @@ func (o ofAgent) words() string {
 // taskState is what arcd itself says about a task. Everything in it was checked,
 // so that it can be acted upon.
 type taskState struct {
-	TaskID    *string `json:"task_id"`
-	Status    string  `json:"status"` // of the specification, such as WORKING
-	Terminal  bool    `json:"terminal"`
-	Agent     *string `json:"agent"`
-	Priority  *string `json:"priority"`
-	CreatedAt *string `json:"created_at"` // RFC 3339, UTC, like all times
-	UpdatedAt *string `json:"updated_at"`
-	EndedAt   *string `json:"ended_at"`
-	Deadline  *string `json:"deadline"`
+	TaskID    *string       `json:"task_id"`
+	Status    string        `json:"status"` // of the specification, such as WORKING
+	Terminal  bool          `json:"terminal"`
+	Agent     *string       `json:"agent"`
+	Priority  *string       `json:"priority"`
+	CreatedAt *string       `json:"created_at"` // RFC 3339, UTC, like all times
+	UpdatedAt *string       `json:"updated_at"`
+	EndedAt   *string       `json:"ended_at"`
+	Deadline  *string       `json:"deadline"`
+	Parent    *string       `json:"parent_task_id"`
+	Waiting   *waitingState `json:"waiting"` // for its agent; null: it does not
 }
 
 // newTaskState takes over what the server says about a task.
@@ -54,6 +58,7 @@ func newTaskState(t *arc.Task) taskState {
 	s := taskState{
 		TaskID: wireID(t.ID), Status: wireWord(string(t.Status)), Terminal: t.Status.Terminal(), Agent: wireID(t.AssignedAgent),
 		CreatedAt: wireTime(t.CreatedAt), UpdatedAt: wireTime(t.UpdatedAt), EndedAt: wireTime(endOf(t)), Deadline: wireTime(t.Deadline),
+		Parent: wireID(t.ParentTaskID), Waiting: newWaitingState(t),
 	}
 	if t.Priority != "" {
 		s.Priority = optional(wireWord(string(t.Priority)))
@@ -123,8 +128,13 @@ func (c *console) jobError(t *arc.Task, of ofAgent) error {
 	case t.Status == arc.TaskCanceled:
 		e = outcome.Errorf(outcome.TaskCanceled, "The task %s was canceled.", id)
 	case t.Status == arc.TaskInputRequired:
-		e = outcome.Errorf(outcome.TaskAsks, "The task %s waits for an answer of its caller.", id).
-			Suggest("Answer with %s.", c.nextCommand("task send "+id+of.words()+" --input-file -"))
+		answer := c.nextCommand("task send " + id + of.words())
+		if c.form == "text" {
+			answer += " --message '…'"
+		} else {
+			answer += " --input-file -"
+		}
+		e = outcome.Errorf(outcome.TaskAsks, "The task %s waits for an answer of its caller.", id).Suggest("Answer with %s.", answer)
 	default:
 		e = outcome.Errorf(outcome.TaskRunning, "The task %s is not finished: it is %s.", id, wireWord(string(t.Status))).After(pollInterval)
 	}
@@ -159,6 +169,10 @@ func (s taskState) show(p *page) {
 	p.field("created", value(s.CreatedAt))
 	p.field("ended", value(s.EndedAt))
 	p.field("deadline", value(s.Deadline))
+	p.field("made for", value(s.Parent))
+	if s.Waiting != nil {
+		p.hang(p.paint(dim, pad("waits:", 12)), s.Waiting.text())
+	}
 }
 
 // show writes the task for people, what others wrote in quotes.
@@ -187,6 +201,14 @@ func showTaskWords(p *page, t *arc.Task) {
 	for _, a := range t.Artifacts {
 		p.quote("artifact "+strings.Join(strings.Fields(a.Name), " "), partsText(a.Parts))
 	}
+}
+
+// question is what the agent asks, nil if it asks nothing.
+func (r readTask) question() *string {
+	if r.Task == nil || r.Task.Status != arc.TaskInputRequired {
+		return nil
+	}
+	return lastOfAgent(&r.Task.Task)
 }
 
 // plain gives what the task brought: its artifacts, else what the agent said

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/arcd-io/arcd/arc"
@@ -13,8 +14,9 @@ import (
 type taskCancel struct {
 	ofAgent
 	destroying
-	Tasks  []string `arg:"" name:"task" help:"Task ids; - reads them from standard input."`
-	Reason string   `placeholder:"TEXT" help:"Why, for the agent; at most 2000 bytes."`
+	Tasks   []string `arg:"" name:"task" help:"Task ids; - reads them from standard input."`
+	Cascade bool     `help:"Cancel as well what agents made for these tasks, and so on."`
+	Reason  string   `placeholder:"TEXT" help:"Why, for the agent; at most 2000 bytes."`
 }
 
 // canceledTask is what became of one task.
@@ -42,7 +44,7 @@ func (*taskCancel) row() row {
 		danger: destructive, method: "task.cancel", auth: true, data: canceledTasks{}, stdin: maxStdin, exits: []outcome.Exit{outcome.ExitPartial},
 		long: "A canceled task does not go on; it can still be read. Of several tasks those that can be canceled are; exit code 3 tells that some could not. " +
 			"A credential that runs out ends the batch, and error.resume_from names the task to go on with.",
-		examples: []string{"arcd task cancel task-0123 --confirm-destructive", "arcd task cancel task-0123 task-0124 --dry-run"},
+		examples: []string{"arcd task cancel task-0123 --confirm-destructive", "arcd task cancel task-0123 task-0124 --dry-run", "arcd task cancel task-0123 --cascade --confirm-destructive"},
 	}
 }
 
@@ -59,7 +61,11 @@ func (t *taskCancel) run(ctx context.Context, c *console) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.gate(c, "cancel", ids...); err != nil {
+	affected := slices.Clone(ids)
+	if t.Cascade {
+		affected = append(affected, "what was made for these tasks")
+	}
+	if err := t.gate(c, "cancel", affected...); err != nil {
 		return nil, err
 	}
 	call, err := c.client(ctx, string(t.Agent))
@@ -96,7 +102,7 @@ func (t *taskCancel) one(ctx context.Context, c *console, call *client.Client, i
 				err = closed
 			}
 		}
-	} else if task, err = call.CancelTask(ctx, string(t.Agent), arc.CancelTaskParams{TaskID: id, Reason: t.Reason}); err == nil {
+	} else if task, err = call.CancelTask(ctx, string(t.Agent), arc.CancelTaskParams{TaskID: id, Reason: t.Reason, Cascade: t.Cascade}); err == nil {
 		result.Effect = "deleted"
 	}
 	if err != nil {

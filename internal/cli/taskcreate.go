@@ -34,12 +34,25 @@ func (k *keyed) addKey(p payload) {
 	}
 }
 
+// parented says which task something is made for.
+type parented struct {
+	ParentTask identifier `placeholder:"ID" from:"ARCD_PARENT_TASK" help:"The task that this is made for: your own work, or that of the agent that you are. Canceling that one with --cascade ends this as well."`
+}
+
+// addParent puts the parent into the params of a call.
+func (f *parented) addParent(p payload) {
+	if f.ParentTask != "" {
+		p.set("parentTaskId", string(f.ParentTask))
+	}
+}
+
 // taskCreate is "arcd task create".
 type taskCreate struct {
 	messageFlags
 	payloadFlag
 	changing
 	keyed
+	parented
 	Agent    identifier `required:"" placeholder:"ID" help:"The agent that gets the task."`
 	Priority string     `enum:",LOW,NORMAL,HIGH,URGENT" default:"" help:"How urgent it is. Default: NORMAL."`
 	Metadata []string   `sep:"none" placeholder:"NAME=TEXT" help:"Metadata of the task. May be repeated."`
@@ -60,6 +73,7 @@ type createdTask struct {
 func (t *taskCreate) row() row {
 	r := row{
 		danger: mutating, method: "task.create", auth: true, data: createdTask{}, stdin: maxStdin, groups: wholeParams,
+		exits: []outcome.Exit{outcome.ExitPartial}, // with --wait
 		long: "The result has the commands that ask for the task, wait for it and cancel it. With --dry-run nothing is created: " +
 			"the server checks the call if it can, else only the arguments are checked.",
 		examples: []string{
@@ -68,7 +82,7 @@ func (t *taskCreate) row() row {
 		},
 	}
 	if t.Wait {
-		r.timeout, r.exits, r.names = waitTimeout, []outcome.Exit{outcome.ExitPartial}, jobNames
+		r.timeout, r.names = waitTimeout, jobNames
 	}
 	return r
 }
@@ -119,7 +133,7 @@ func (t *taskCreate) run(ctx context.Context, c *console) (any, error) {
 		err = outcome.Errorf(outcome.ProtocolError, "The answer to task.create has no task.")
 	}
 	if err != nil {
-		return nil, err
+		return nil, t.late(c, err)
 	}
 	if header.Get(client.ReplayedHeader) == "true" {
 		made.Effect = "noop"
@@ -141,6 +155,16 @@ func (t *taskCreate) run(ctx context.Context, c *console) (any, error) {
 	return made, err
 }
 
+// late gives an error the cure of a deadline that has passed already: no longer time
+// limit of the command helps against that.
+func (t *taskCreate) late(c *console, err error) error {
+	at, failed := time.Parse(time.RFC3339, t.Deadline)
+	if e := c.classify(err); e.Code == outcome.Timeout && failed == nil && !at.After(c.now()) {
+		return e.Suggest("Give a later --deadline: this one has passed.")
+	}
+	return err
+}
+
 // params makes the params of the call.
 func (t *taskCreate) params(ctx context.Context, c *console) (payload, error) {
 	params, err := t.readWith(ctx, c, "initialMessage", &t.messageFlags)
@@ -158,6 +182,7 @@ func (t *taskCreate) params(ctx context.Context, c *console) (payload, error) {
 		params.set("metadata", metadata)
 	}
 	t.addKey(params)
+	t.addParent(params)
 	return params, nil
 }
 
@@ -225,6 +250,10 @@ func (t createdTask) show(p *page) {
 	if t.Terminal {
 		showTaskWords(p, &t.Task.Task)
 		return
+	}
+	if question := t.question(); question != nil {
+		p.quote("question of the agent", *question)
+		return // the error says how to answer
 	}
 	if t.WaitCommand != nil {
 		p.command("wait with", *t.WaitCommand)

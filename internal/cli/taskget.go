@@ -17,7 +17,7 @@ type taskGet struct {
 func (*taskGet) row() row {
 	return row{
 		danger: safe, method: "task.info", auth: true, data: readTask{},
-		long:     "What the agent and the caller wrote stands below data.task, marked as external.",
+		long:     "What the agent and the caller wrote stands below data.task, marked as external. data.waiting tells why a task makes no headway whose agent is away or cannot be reached.",
 		examples: []string{"arcd task get task-0123", "arcd task get task-0123 --no-messages --fields status,task"},
 	}
 }

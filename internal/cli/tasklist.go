@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +16,7 @@ type taskList struct {
 	Status  []string   `placeholder:"STATUS" help:"Only tasks in this state, such as WORKING; several with commas or by repeating."`
 	Agent   identifier `placeholder:"ID" help:"Only tasks given to this agent."`
 	TraceOf string     `name:"trace" placeholder:"TEXT" help:"Only tasks with this trace id."`
-	Limit   int        `default:"20" help:"How many at most; 0 gives all."`
-	Cursor  string     `placeholder:"TEXT" help:"Go on where an earlier list ended: its meta.cursor."`
+	paged
 }
 
 // listedTasks is the result of "task list".
@@ -27,9 +25,6 @@ type listedTasks struct {
 
 	now time.Time // for people: how old a task is
 }
-
-// largestPage is the most that a server gives at once.
-const largestPage = 200
 
 func (*taskList) row() row {
 	return row{
@@ -40,9 +35,7 @@ func (*taskList) row() row {
 }
 
 func (t *taskList) check(p *problems) {
-	if t.Limit < 0 {
-		p.add("--limit", "must not be negative")
-	}
+	t.paged.check(p)
 	for _, status := range t.Status {
 		if upper := strings.ToUpper(status); !known(arc.TaskStatus(upper)) {
 			var all []string
@@ -62,36 +55,25 @@ func (t *taskList) run(ctx context.Context, c *console) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := arc.ListTasksParams{Agent: string(t.Agent), TraceID: t.TraceOf, Cursor: t.Cursor}
+	p := arc.ListTasksParams{Agent: string(t.Agent), TraceID: t.TraceOf}
 	for _, status := range t.Status {
 		p.Status = append(p.Status, arc.TaskStatus(strings.ToUpper(status)))
 	}
 	list := listedTasks{Items: []readTask{}, now: c.now()}
-	for seen := []string{p.Cursor}; ; seen = append(seen, p.Cursor) {
-		p.Limit = largestPage
-		if t.Limit > 0 {
-			p.Limit = min(largestPage, t.Limit-len(list.Items))
-		}
+	err = t.collect(c, "task.list", func(limit int, cursor string) (int, string, error) {
+		p.Limit, p.Cursor = limit, cursor
 		page, err := call.ListTasks(ctx, "", p)
 		if err != nil {
-			return nil, err
+			return 0, "", err
 		}
 		for i := range page.Tasks {
 			list.Items = append(list.Items, newReadTask("", &page.Tasks[i]))
 		}
-		p.Cursor = page.NextCursor
-		if p.Cursor == "" || t.Limit > 0 && len(list.Items) >= t.Limit {
-			break
-		}
-		if slices.Contains(seen, p.Cursor) || len(page.Tasks) == 0 {
-			return nil, outcome.Errorf(outcome.ProtocolError, "The pages of task.list do not end.")
-		}
+		return len(page.Tasks), page.NextCursor, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	var total *int
-	if n := len(list.Items); p.Cursor == "" && t.Cursor == "" {
-		total = &n
-	}
-	c.page(len(list.Items), total, p.Cursor)
 	return list, nil
 }
 

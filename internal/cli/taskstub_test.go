@@ -19,6 +19,7 @@ type stubCall struct {
 	JSONRPC     string          `json:"jsonrpc"`
 	ID          json.RawMessage `json:"id"`
 	Method      string          `json:"method"`
+	From        string          `json:"requestAgent"`
 	TargetAgent string          `json:"targetAgent"`
 	Params      json.RawMessage `json:"params"`
 	lastEventID string

@@ -4,14 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/arcd-io/arcd/arc"
-	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/internal/outcome"
 )
 
@@ -21,10 +22,10 @@ var specifiedEvents = []arc.EventType{
 	arc.TaskCanceledEvent, arc.NewMessageEvent, arc.NewArtifactEvent, arc.StatusChangeEvent,
 }
 
-// checkEvents finds what are no events.
-func checkEvents(p *problems, flag string, events []string) {
+// checkEvents finds what are no events. more are taken, too.
+func checkEvents(p *problems, flag string, events []string, more ...arc.EventType) {
 	var all []string
-	for _, e := range specifiedEvents {
+	for _, e := range slices.Concat(specifiedEvents, more) {
 		all = append(all, string(e))
 	}
 	for _, event := range events {
@@ -51,15 +52,17 @@ type subscribedTask struct {
 	Effect         string         `json:"effect"` // created, would_create
 	TaskID         string         `json:"task_id"`
 	SubscriptionID *string        `json:"subscription_id"`
+	Secret         *string        `json:"secret"` // verifies what is sent; told this once. null: the server gave none that can be used
 	CallbackURL    string         `json:"callback_url"`
-	Events         []string       `json:"events"` // that were asked for; empty: the server's default
+	Events         []string       `json:"events"` // that are sent; empty: the server does not tell which it sends by default
 	Subscription   *externalValue `json:"subscription"`
 }
 
 func (*taskSubscribe) row() row {
 	return row{
-		danger: mutating, method: "task.subscribe", scopes: []string{auth.ScopeTask, auth.ScopeCaller}, auth: true, data: subscribedTask{},
-		long:     "A server that does not have the method ends it with METHOD_NOT_SUPPORTED; arcd task watch follows the task then.",
+		danger: mutating, method: "task.subscribe", auth: true, data: subscribedTask{},
+		long: "The result has the secret that what is sent is signed with (Standard Webhooks): keep it, since it is not told again. " +
+			"A server that does not have the method ends it with METHOD_NOT_SUPPORTED; arcd task watch follows the task then.",
 		examples: []string{"arcd task subscribe task-0123 --callback-url https://hooks.example/arc --events TASK_COMPLETED,TASK_FAILED"},
 	}
 }
@@ -98,13 +101,37 @@ func (t *taskSubscribe) run(ctx context.Context, c *console) (any, error) {
 	if err := call.Call(ctx, "task.subscribe", string(t.Agent), params, &result); err != nil {
 		return nil, err
 	}
-	var told struct {
-		ID string `json:"subscriptionId"`
-	}
-	_ = jsonv2.Unmarshal(result.Subscription, &told) // without an id it stays null
-	data.SubscriptionID, data.Subscription = wireID(told.ID), newExternalValue(result.Subscription)
-	return data, nil
+	return data, data.take(result.Subscription)
 }
+
+// take takes over what the server says about the subscription. The secret stands in
+// one place.
+func (s *subscribedTask) take(subscription jsontext.Value) error {
+	members := payload{}
+	if err := jsonv2.Unmarshal(subscription, &members); err != nil {
+		return outcome.Errorf(outcome.ProtocolError, "The answer to task.subscribe has no subscription.").Because(err)
+	}
+	s.SubscriptionID = wireID(members.text("subscriptionId"))
+	if secret := members.text("secret"); secretPattern().MatchString(secret) {
+		s.Secret = &secret
+	}
+	delete(members, "secret")
+	var events []string
+	if jsonv2.Unmarshal(members["events"], &events) == nil && len(s.Events) == 0 {
+		for _, event := range events {
+			s.Events = append(s.Events, wireWord(event))
+		}
+	}
+	text, err := jsonv2.Marshal(members, jsonv2.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	s.Subscription = newExternalValue(text)
+	return nil
+}
+
+// secretPattern is what a secret of Standard Webhooks looks like.
+var secretPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^whsec_[A-Za-z0-9+/_-]{16,512}={0,2}$`) })
 
 func (s subscribedTask) show(p *page) {
 	p.field("effect", s.Effect)
@@ -112,16 +139,28 @@ func (s subscribedTask) show(p *page) {
 	p.field("id", value(s.SubscriptionID))
 	p.field("sent to", s.CallbackURL)
 	p.field("events", strings.Join(s.Events, ", "))
+	if s.Secret != nil {
+		p.field("secret", *s.Secret)
+		p.line("")
+		p.line("The secret is not shown again.")
+	}
 }
 
-func (s subscribedTask) plain() []string { return []string{value(s.SubscriptionID)} }
+// plain gives the id, and in a line of its own the secret, which is not told again.
+func (s subscribedTask) plain() []string {
+	lines := []string{value(s.SubscriptionID)}
+	if s.Secret != nil {
+		lines = append(lines, *s.Secret)
+	}
+	return lines
+}
 
 // taskNotify is "arcd task notify".
 type taskNotify struct {
 	ofAgent
 	changing
 	Task  identifier `arg:"" help:"Task id."`
-	Event string     `required:"" placeholder:"EVENT" help:"What happened, such as TASK_COMPLETED."`
+	Event string     `required:"" placeholder:"EVENT" help:"What happened, such as TASK_COMPLETED; progress is an extension of arcd."`
 	Data  string     `required:"" placeholder:"JSON" help:"What is to be told, with at least status and message, or @PATH of a file, or - for standard input."`
 }
 
@@ -135,13 +174,19 @@ type notifiedTask struct {
 
 func (*taskNotify) row() row {
 	return row{
-		danger: mutating, method: "task.notification", scopes: []string{auth.ScopeNotify, auth.ScopeServe}, auth: true, data: notifiedTask{}, stdin: maxStdin,
-		long:     "A server that does not have the method ends it with METHOD_NOT_SUPPORTED.",
-		examples: []string{`arcd task notify task-0123 --agent caller-1 --event TASK_COMPLETED --data '{"status":"COMPLETED","message":"done"}'`},
+		danger: mutating, method: "task.notification", auth: true, data: notifiedTask{}, stdin: maxStdin,
+		long: "The task is named by its id here, or by the one that the agent itself gave it. arcd takes this from the agent that has the task only: the token must name it, and --as if it names several. " +
+			"What was told before, or comes after the end, changes nothing.",
+		examples: []string{
+			`arcd task notify task-0123 --agent caller-1 --event TASK_COMPLETED --data '{"status":"COMPLETED","message":"done"}'`,
+			`arcd task notify task-0123 --event progress --data '{"status":"WORKING","message":"half of it","percent":50}'`,
+		},
 	}
 }
 
-func (t *taskNotify) check(p *problems) { checkEvents(p, "--event", []string{t.Event}) }
+func (t *taskNotify) check(p *problems) {
+	checkEvents(p, "--event", []string{t.Event}, arc.ProgressEvent)
+}
 
 // run sends the notification.
 func (t *taskNotify) run(ctx context.Context, c *console) (any, error) {
@@ -164,7 +209,11 @@ func (t *taskNotify) run(ctx context.Context, c *console) (any, error) {
 	params.set("timestamp", arc.At(c.now()).String())
 	var result jsontext.Value
 	if err := call.Call(ctx, "task.notification", string(t.Agent), params, &result); err != nil {
-		return nil, err
+		e := c.classify(err)
+		if e.Code == outcome.TaskNotFound {
+			e = e.Suggest("Only the agent that has the task may report on it: the token must name that agent, and --as if it names several.")
+		}
+		return nil, e
 	}
 	data.Answer = newExternalValue(result)
 	return data, nil

@@ -127,9 +127,9 @@ func (w *waiter) failed(ctx context.Context, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) && w.last != nil {
 		e = outcome.Errorf(outcome.Timeout, "The task %s was %s when the time was over.", w.id, wireWord(string(w.last.Status))).Because(err)
 		e.Retryable = true
-		e.Suggest("Send the same command again to wait longer.")
+		e.Suggest("%s waits on.", w.console.nextCommand("task wait "+w.id+w.of.words()))
 	}
-	if e == nil || w.step == 0 {
+	if e == nil || w.step == 0 || w.console.form == "text" { // the number of an event says nothing to people
 		return e
 	}
 	e.ResumeFrom = strconv.FormatInt(w.step, 10)
@@ -161,6 +161,9 @@ func (w *waiter) saw(s client.WaitSight) {
 	case arc.StatusChangeEvent:
 		var data arc.EventData
 		if json.Unmarshal(said.Data, &data) == nil && !said.At.Before(task.UpdatedAt.Time) {
+			if task.Status != arc.TaskStatus(data.Status) {
+				task.Waiting = nil // that was in the other state
+			}
 			task.Status, task.UpdatedAt = arc.TaskStatus(data.Status), said.At
 		}
 	case arc.ProgressEvent:
@@ -187,6 +190,7 @@ func (w *waiter) beat(ctx context.Context) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	began := time.Now()
+	asked := began
 	for {
 		select {
 		case <-ctx.Done():
@@ -195,6 +199,10 @@ func (w *waiter) beat(ctx context.Context) {
 			}
 			return
 		case <-ticks.C:
+			if time.Since(asked) >= max(w.heartbeat, time.Second) {
+				w.askWaiting(ctx)
+				asked = time.Now()
+			}
 			w.mu.Lock()
 			task, step := w.last, w.step
 			w.mu.Unlock()
@@ -207,13 +215,32 @@ func (w *waiter) beat(ctx context.Context) {
 	}
 }
 
+// askWaiting asks why the task makes no headway: no event tells that. What goes wrong
+// is for the wait itself to find.
+func (w *waiter) askWaiting(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	task, err := look(ctx, w.client, w.of.Agent, w.id)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.last != nil && w.last.Status == task.Status {
+		now := *w.last
+		now.Waiting = task.Waiting
+		w.last = &now
+	}
+}
+
 // heartbeatLine is a line on stderr while a command waits.
 type heartbeatLine struct {
 	Event     string  `json:"event"` // heartbeat
 	TaskID    string  `json:"task_id"`
 	Status    *string `json:"status"`
 	Percent   *int    `json:"percent"`
-	Step      int64   `json:"step"` // number of the last event
+	Waiting   *string `json:"waiting"` // why its agent does nothing: agent_away, agent_unreachable
+	Step      int64   `json:"step"`    // number of the last event
 	ElapsedMS int64   `json:"elapsed_ms"`
 }
 
@@ -224,6 +251,9 @@ func (c *console) noteHeartbeat(id string, task *arc.Task, step int64, elapsed t
 		line.Status = optional(wireWord(string(task.Status)))
 		if task.Progress != nil {
 			line.Percent = &task.Progress.Percent
+		}
+		if waits := newWaitingState(task); waits != nil {
+			line.Waiting = &waits.Reason
 		}
 	}
 	if text, err := encode(line); err == nil {
@@ -236,7 +266,9 @@ func (c *console) showProgress(task *arc.Task, elapsed time.Duration) {
 	status, rest := "…", ""
 	if task != nil {
 		status = wireWord(string(task.Status))
-		if task.Progress != nil {
+		if waits := newWaitingState(task); waits != nil {
+			rest = "  " + waits.brief(task.Waiting, c.now())
+		} else if task.Progress != nil {
 			rest = "  " + strconv.Itoa(task.Progress.Percent) + " %"
 			if note := strings.Join(strings.Fields(outcome.Clean(task.Progress.Note)), " "); note != "" {
 				rest += "  " + quoteSign + note

@@ -187,7 +187,7 @@ var commandLine = regexp.MustCompile(`^(\$|  (cure: )?arcd) `)
 // and each command shows what one looks for.
 func TestTerminalSession(t *testing.T) {
 	t.Chdir(t.TempDir())
-	s := serve(t, "--dev")
+	s := serve(t, "--dev", "-c", file(t, "arcd.yaml", "agents: {helper: {kind: websocket}}\n"))
 	token, expired := s.token(), s.token("--ttl", "-1h")
 	person := newScreens(t, append(personEnv(t, s), "ARCD_TOKEN="+token, "OLD="+expired))
 	for _, step := range []struct{ command, want string }{
@@ -200,6 +200,8 @@ func TestTerminalSession(t *testing.T) {
 		{"arcd task create --agent slow --message 4 --wait", `(?i)completed`},
 		{"arcd task create --agent input --message 'A question, please'", `task-`},
 		{"arcd task create --agent fail --message oh", `task-`},
+		{"arcd task create --agent input --message Hi --wait", `(?s)question of the agent.*task send.*--message`},
+		{"arcd chat start --agent fail --message oh", `(?s)error: .*message of the agent`},
 		{"arcd task list", `(?m)^\S+ .*slow`},
 		{"T=$(arcd task create --agent slow --message 5 -o plain)", ``},
 		{"arcd task wait $T", `(?i)completed`},
@@ -208,6 +210,18 @@ func TestTerminalSession(t *testing.T) {
 		{"T=$(arcd task create --agent slow --message 10000 -o plain)", ``},
 		{"arcd task cancel $T --dry-run", `task-`},
 		{"arcd task cancel $T --yes", `task-`},
+		{"T=$(arcd task create --agent helper --message hi -o plain)", ``},
+		{"arcd task get $T", `waits: +its agent is not connected`},
+		{"arcd explain $T", `(?s)It\s+waits\s+because\s+the\s+agent\s+helper\s`},
+		{"arcd task subscribe $T --callback-url http://127.0.0.1:1/ --events TASK_CANCELED", `(?s)whsec_.*not shown again`},
+		{"arcd task subscriptions --task $T", `(?m)^sub-\S{36} +active +http://127`},
+		{"arcd task cancel $T --yes", `task-`},
+		{"until arcd deliveries list -o plain | grep dlv-; do :; done", `dlv-`},
+		{"arcd deliveries list --failed", `(?m)^dlv-\S{39} +failed +TASK_CANCELED +\d`},
+		{"arcd deliveries show $(arcd deliveries list -o plain | head -n 1)", `state: +failed, no answer`},
+		{"arcd explain $T", `(?m)^fails: +sub-\S{36}: active,`},
+		{"arcd deliveries replay $(arcd deliveries list -o plain | head -n 1)", `(?s)error: .*DELIVERY_FAILED`},
+		{"arcd task unsubscribe $(arcd task subscriptions -o plain) --yes", `effect: +deleted`},
 		{"arcd chat start --agent stream --message 12 --stream", `piece 12`},
 		{"arcd status", `(?m)^server`},
 		{"arcd auth status", `valid`},

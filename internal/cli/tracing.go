@@ -1,9 +1,35 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"net/http"
 	"time"
+
+	"github.com/arcd-io/arcd/client"
 )
+
+// findTrace finds the trace that calls belong to: the id of --trace-id, and the span
+// of the variable TRACEPARENT, as tools of OpenTelemetry hand it to programs that they
+// start. One that is malformed begins a trace of its own (W3C Trace Context, 4.3).
+func (c *console) findTrace() {
+	c.trace = client.Trace{ID: c.globals.TraceID}
+	if parent := c.variable("TRACEPARENT"); parent != "" {
+		if id, ok := client.TraceIDOf(parent); ok {
+			c.trace = client.Trace{ID: cmp.Or(c.globals.TraceID, id), Parent: parent}
+		}
+	}
+	c.meta.TraceID = c.trace.ID
+}
+
+// withTrace gives the context of a command's calls. A server's own calls belong to
+// the work that they are made for.
+func (c *console) withTrace(ctx context.Context) context.Context {
+	if !c.parsed.command.row().calls() {
+		return ctx
+	}
+	return client.WithTrace(ctx, c.trace)
+}
 
 // tracing tells on stderr what is sent and received, with --debug. Of headers it
 // names only that a credential went along.

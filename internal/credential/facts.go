@@ -22,6 +22,9 @@ type Facts struct {
 	// Issuer, Subject and ClientID are the claims iss, sub and client_id (or azp,
 	// cid, appid); "" where there are none.
 	Issuer, Subject, ClientID string
+	// Agent is the agent that the claim agent_id names, the first of several; "" where
+	// it names none.
+	Agent string
 	// Audience is the claim aud.
 	Audience []string
 	// Scopes are sorted; nil where none are told.
@@ -63,6 +66,7 @@ type claims struct {
 	Azp      any `json:"azp"`
 	Cid      any `json:"cid"`
 	AppID    any `json:"appid"`
+	AgentID  any `json:"agent_id"`
 	Audience any `json:"aud"`
 	Scope    any `json:"scope"`
 	Scp      any `json:"scp"`
@@ -88,12 +92,21 @@ func Inspect(token string) Facts {
 	}
 	return Facts{
 		JWT: true, Issuer: word(c.Issuer), Subject: word(c.Subject),
+		Agent:     first(wordList(c.AgentID, false)),
 		ClientID:  cmp.Or(word(c.ClientID), word(c.Azp), word(c.Cid), word(c.AppID)),
 		Audience:  wordList(c.Audience, false),
 		Scopes:    sorted(append(wordList(c.Scope, true), wordList(c.Scp, true)...)),
 		IssuedAt:  date(c.IssuedAt),
 		ExpiresAt: date(c.Expires),
 	}
+}
+
+// first gives the first text, "" of none.
+func first(texts []string) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	return texts[0]
 }
 
 // word gives a claim that is a text of bounded length, else "".

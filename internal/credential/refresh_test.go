@@ -329,6 +329,42 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// TestSourceRenewsAhead: another token than one that is good, which stays good for
+// others; without anything to get it with there is none, and nothing is marked.
+func TestSourceRenewsAhead(t *testing.T) {
+	a := newAuthority(t)
+	s := newStore(t, withSecret()...)
+	loginClient(t, a, s)
+	var refreshed int
+	source := &credential.Source{Store: s, Target: a.target(), Auto: true, Refreshed: func(*credential.Result) { refreshed++ }}
+	first, err := source.Token(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := &credential.Source{Store: s, Target: a.target()}
+	if _, err := plain.Renew(t.Context(), first); !errors.Is(err, client.ErrNoNewToken) {
+		t.Errorf("without Auto: %v", err)
+	}
+	second, err := source.Renew(t.Context(), first)
+	if err != nil || second == first || refreshed != 1 {
+		t.Fatalf("%v, refreshed %d", err, refreshed)
+	}
+	before := len(a.asked())
+	for label, from := range map[string]*credential.Source{"the same source": source, "another one": plain} {
+		if token, err := from.Renew(t.Context(), first); err != nil || token != second || len(a.asked()) != before {
+			t.Errorf("once more, %s: %v, %v", label, token == second, err)
+		}
+	}
+	static := newStore(t, "ARCD_TOKEN="+first)
+	source = &credential.Source{Store: static, Target: a.target(), Auto: true}
+	if _, err := source.Renew(t.Context(), first); !errors.Is(err, client.ErrNoNewToken) {
+		t.Errorf("with nothing to renew with: %v", err)
+	}
+	if c, err := static.Resolve(t.Context(), a.target()); err != nil || c.Marked {
+		t.Errorf("a good token is marked as expired: %v", err)
+	}
+}
+
 // TestSignalDuringRotation: a call that is canceled after its refresh token was
 // sent still stores what comes back.
 func TestSignalDuringRotation(t *testing.T) {

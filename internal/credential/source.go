@@ -28,7 +28,7 @@ type Source struct {
 	used *Credential
 }
 
-var _ client.TokenSource = (*Source)(nil)
+var _ client.RenewingSource = (*Source)(nil)
 
 // Credential gives the credential in use; the first time, and after it has run
 // out, it is resolved. Errors are those of [Store.Resolve].
@@ -85,6 +85,35 @@ func (s *Source) Token(ctx context.Context, expired string) (string, error) {
 	}
 	s.use(r.Credential)
 	if s.Refreshed != nil && (c == nil || r.Credential.Token != c.Token) {
+		s.Refreshed(r)
+	}
+	return r.Credential.Token, nil
+}
+
+// Renew gives another token than one that is still good: the one that somebody else
+// has put in its place, or with Auto that of a refresh. Without either the error is
+// [client.ErrNoNewToken]. The token counts as good all the same.
+func (s *Source) Renew(ctx context.Context, token string) (string, error) {
+	c, err := s.Store.Resolve(ctx, s.Target)
+	if err != nil {
+		return "", err
+	}
+	if c.Token != token && !c.dead(s.Store.now()) {
+		s.use(c)
+		return c.Token, nil
+	}
+	if !s.Auto {
+		return "", client.ErrNoNewToken
+	}
+	r, err := s.Store.Refresh(ctx, s.Target, RefreshOptions{Force: true})
+	if errors.Is(err, ErrNotRefreshable) || errors.Is(err, ErrOtherIdentity) {
+		return "", fmt.Errorf("%w: %w", client.ErrNoNewToken, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	s.use(r.Credential)
+	if s.Refreshed != nil && r.Credential.Token != token {
 		s.Refreshed(r)
 	}
 	return r.Credential.Token, nil

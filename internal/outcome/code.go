@@ -35,6 +35,7 @@ const (
 	NotSupported   Code = "METHOD_NOT_SUPPORTED"
 	TaskFailed     Code = "TASK_FAILED"
 	TaskCanceled   Code = "TASK_CANCELED"
+	DeliveryFailed Code = "DELIVERY_FAILED"
 	StateUnusable  Code = "STATE_UNUSABLE"
 	InsecureServer Code = "INSECURE_SERVER"
 
@@ -109,6 +110,7 @@ var codes = []codeRow{
 	{NotSupported, ExitPrecondition, "The server does not have this method.", "arcd call rpc.discover lists the methods of an arcd server.", nil},
 	{TaskFailed, ExitPrecondition, "The task ended as FAILED.", "Read data.task; create a new task.", nil},
 	{TaskCanceled, ExitPrecondition, "The task was canceled.", "Create a new task.", nil},
+	{DeliveryFailed, ExitPrecondition, "The receiver of a webhook did not take what it was sent.", "Look at data.http_status and at the receiver, then replay the delivery again.", nil},
 	{StateUnusable, ExitPrecondition, "A file of contexts or credentials cannot be used.", "Follow error.message; arcd doctor checks the files.", nil},
 	{InsecureServer, ExitPrecondition, "A token would go over an open line.", "Use https, or a server on this machine.", nil},
 

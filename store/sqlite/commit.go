@@ -16,18 +16,20 @@ type commitJob struct {
 	events []arc.Event  // own copies, numbered by the writer
 	items  []store.Item
 	key    *store.Key
+	wake   bool
 
 	packedEvents, packedItems []byte
 
 	stored  store.Thread
 	ready   bool  // the thread became ready
+	woken   bool  // a subscription of it became due
 	refused error // why the change was not made
 	outcome chan error
 }
 
 func newCommitJob(c *store.Change) *commitJob {
 	j := &commitJob{
-		thread: c.Thread, items: c.Items, key: c.Key,
+		thread: c.Thread, items: c.Items, key: c.Key, wake: c.Wake,
 		packedEvents: packEvents(c.Events), packedItems: packItems(c.Items),
 		outcome: make(chan error, 1),
 	}
@@ -55,7 +57,7 @@ func (s *Engine) Commit(ctx context.Context, c store.Change) (store.Thread, erro
 	if err != nil {
 		return store.Thread{}, err
 	}
-	h := store.Hint{Thread: j.stored.ID, Seq: j.stored.Seq}
+	h := store.Hint{Thread: j.stored.ID, Seq: j.stored.Seq, Wake: j.woken}
 	if j.ready {
 		h.Ready = j.stored.Agent
 	}
@@ -73,8 +75,8 @@ func (j *commitJob) finish(err error) {
 // apply decides first and writes afterwards, so that a refused change has
 // written nothing and the others in the transaction stay whole.
 func (j *commitJob) apply(b *batch) error {
-	j.refused = nil
-	if j.key != nil {
+	j.refused, j.woken = nil, false
+	if j.key != nil && !j.key.Replace {
 		replay, err := findReplay(b.conn, j.key.Owner, j.key.Name, b.now)
 		if err != nil {
 			return err
@@ -97,6 +99,11 @@ func (j *commitJob) apply(b *batch) error {
 	if err := j.append(b, e); err != nil {
 		return err
 	}
+	if j.wake {
+		if j.woken, err = wake(b.conn, e.t.ID, b.now); err != nil {
+			return err
+		}
+	}
 	j.stored = e.t
 	b.set(e.t.ID, e)
 	return nil
@@ -114,7 +121,7 @@ func (j *commitJob) create(b *batch) (*entry, error) {
 	n := b.nextN
 	changed, err := b.conn.exec(insertThread, n, t.ID, int64(t.Kind), t.Owner, t.From, t.Agent, optional(t.Trace),
 		t.Status, string(t.Priority), millis(t.Created), millis(t.Updated), millis(t.Ended),
-		t.Rev, t.Seq, int64(t.Items), flag(t.Ready), t.Rank, millis(t.Due), t.Body)
+		t.Rev, t.Seq, int64(t.Items), flag(t.Ready), t.Rank, millis(t.Due), t.Body, optional(t.Parent))
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +187,7 @@ func (j *commitJob) append(b *batch, e *entry) error {
 var errFull = fmt.Errorf("thread holds %d events and items, it can take no more", maxPos)
 
 const insertThread = `INSERT INTO thread (` + columns + `)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 const threadByID = `SELECT ` + columns + ` FROM thread WHERE id = ?`
 
@@ -206,9 +213,9 @@ func updateThread(e *entry, t *store.Thread) (string, []any) {
 		args = append(args, millis(t.Ended))
 	}
 	if t.Kind != was.Kind || t.Owner != was.Owner || t.From != was.From || t.Agent != was.Agent ||
-		t.Trace != was.Trace || !t.Created.Equal(was.Created) {
-		set.WriteString(`, kind = ?, owner = ?, sender = ?, agent = ?, trace = ?, created = ?`)
-		args = append(args, int64(t.Kind), t.Owner, t.From, t.Agent, optional(t.Trace), millis(t.Created))
+		t.Trace != was.Trace || t.Parent != was.Parent || !t.Created.Equal(was.Created) {
+		set.WriteString(`, kind = ?, owner = ?, sender = ?, agent = ?, trace = ?, parent = ?, created = ?`)
+		args = append(args, int64(t.Kind), t.Owner, t.From, t.Agent, optional(t.Trace), optional(t.Parent), millis(t.Created))
 	}
 	set.WriteString(` WHERE n = ? AND rev = ?`)
 	return set.String(), append(args, e.n, was.Rev)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"time"
 
 	"github.com/arcd-io/arcd/store"
 )
@@ -94,6 +95,60 @@ func PlanSweeps(ctx context.Context, s *Engine) (string, error) {
 		all += plan
 	}
 	return all, nil
+}
+
+// PlanQueues tells how SQLite finds what waits: ready threads, agents that have
+// some, children, and due subscriptions.
+func PlanQueues(ctx context.Context, s *Engine) (map[string]string, error) {
+	plans := make(map[string]string)
+	for name, q := range map[string]struct {
+		text string
+		args []any
+	}{
+		"ready":            {readyIDs, []any{"a", "o", []byte{}, int64(9), int64(9)}},
+		"ready, whole":     {readyRows, []any{"a", "o", []byte{}, int64(9), int64(9)}},
+		"ready agents":     {readyAgents, []any{"a", int64(9)}},
+		"children":         {children, []any{"p", "a", int64(9)}},
+		"due":              {dueSubscriptions, []any{int64(1), int64(9)}},
+		"any due":          {anySubscriptionDue, []any{int64(1)}},
+		"wake":             {wakeThread, []any{int64(1), "a"}},
+		"prune":            {prunable, []any{int64(1), int64(9)}},
+		"prune one":        {mayPruneThread, []any{int64(1), int64(9)}},
+		"prune deliveries": {pruneDeliveries, []any{"a", int64(9)}},
+	} {
+		plan, err := explainPlan(ctx, s, q.text, q.args...)
+		if err != nil {
+			return nil, err
+		}
+		plans[name] = plan
+	}
+	return plans, nil
+}
+
+// PlanSubscriptions tells how SQLite finds a page of subscriptions.
+func PlanSubscriptions(ctx context.Context, s *Engine, q *store.SubscriptionQuery) (string, error) {
+	text, args := selectSubscriptions(q)
+	return explainPlan(ctx, s, text, args...)
+}
+
+// PlanDeliveries tells how SQLite finds a page of deliveries.
+func PlanDeliveries(ctx context.Context, s *Engine, q *store.DeliveryQuery) (string, error) {
+	text, args := selectDeliveries(q)
+	return explainPlan(ctx, s, text, args...)
+}
+
+// PruneRoom is how many deliveries one step of Prune deletes at most.
+const PruneRoom = pruneRoom
+
+// PruneStep is one transaction of Prune, for one thread. It tells whether the thread
+// is gone.
+func PruneStep(ctx context.Context, s *Engine, n int64, id string, before time.Time) (bool, error) {
+	gone := 0
+	err := s.write(ctx, "test", func(b *batch) (err error) {
+		gone, _, err = pruneThreads(b, []doomed{{n, id}}, before)
+		return err
+	})
+	return gone == 1, err
 }
 
 func explainPlan(ctx context.Context, s *Engine, text string, args ...any) (plan string, err error) {

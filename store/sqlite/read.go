@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -126,41 +125,6 @@ func (s *Engine) Events(ctx context.Context, id string, after int64, limit int) 
 	}
 	gap := len(evs) == 0 || evs[0].Seq > after+1
 	return slices.Clip(evs[:min(len(evs), limit)]), gap, nil
-}
-
-// Ready implements [store.Store]. The index alone gives the ids, and most of
-// the threads are in memory: that is a third of the cost of reading their rows.
-func (s *Engine) Ready(ctx context.Context, agent string, limit int) ([]store.Thread, error) {
-	found, err := s.readyIDs(ctx, agent, limit)
-	if err != nil {
-		return nil, fmt.Errorf("listing ready threads: %w", err)
-	}
-	ts := make([]store.Thread, 0, len(found))
-	for _, id := range found {
-		e, err := s.lookup(ctx, id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		if err != nil || !e.t.Ready || e.t.Agent != agent {
-			// It was claimed meanwhile, and the one behind the last may be ready.
-			return s.list(ctx, `SELECT `+columns+` FROM thread INDEXED BY thread_ready
-				WHERE agent = ? AND ready = 1 ORDER BY rank, id LIMIT ?`, agent, int64(limit))
-		}
-		ts = append(ts, e.t)
-	}
-	return ts, nil
-}
-
-func (s *Engine) readyIDs(ctx context.Context, agent string, limit int) (found []string, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		return c.query(`SELECT id FROM thread INDEXED BY thread_ready WHERE agent = ? AND ready = 1
-			ORDER BY rank, id LIMIT ?`, []any{agent, int64(limit)}, func(row []driver.Value) error {
-			id, _ := row[0].(string)
-			found = append(found, id)
-			return nil
-		})
-	})
-	return found, err
 }
 
 // Due implements [store.Store].

@@ -11,9 +11,9 @@ import (
 
 // columns are a thread's, in the order in which scanEntry reads them.
 const columns = `n, id, kind, owner, sender, agent, trace, status, priority,
-	created, updated, ended, rev, seq, items, ready, rank, due, body`
+	created, updated, ended, rev, seq, items, ready, rank, due, body, parent`
 
-const columnCount = 19
+const columnCount = 20
 
 // scanEntry reads a row of columns; the driver gives int64, string, []byte or
 // nil. What it makes knows the items of the thread only if there are none.
@@ -29,7 +29,7 @@ func scanEntry(row []driver.Value) (*entry, error) {
 		Status: text(7), Priority: arc.Priority(text(8)),
 		Created: instant(row[9]), Updated: instant(row[10]), Ended: instant(row[11]),
 		Rev: num(12), Seq: num(13), Items: int(num(14)),
-		Ready: num(15) == 1, Rank: num(16), Due: instant(row[17]), Body: body,
+		Ready: num(15) == 1, Rank: num(16), Due: instant(row[17]), Body: body, Parent: text(19),
 	}}, nil
 }
 

@@ -59,9 +59,10 @@ func testUpdate(t *testing.T, s store.Store) {
 		func(x *store.Thread) { x.Ended, x.Body = at(50), []byte("end") },
 		func(x *store.Thread) { x.Ended = time.Time{} },
 		func(x *store.Thread) { x.Rank = -5; x.Ready = true },
+		func(x *store.Thread) { x.Parent = "" },
 		func(x *store.Thread) {
 			*x = store.Thread{ID: x.ID, Rev: x.Rev, Kind: store.Chat, Owner: "other", From: "f", Agent: "b",
-				Status: "PAUSED", Created: at(4), Updated: at(5), Ended: at(6), Rank: 1, Due: at(7), Body: []byte("new")}
+				Parent: "p", Status: "PAUSED", Created: at(4), Updated: at(5), Ended: at(6), Rank: 1, Due: at(7), Body: []byte("new")}
 		},
 	}
 	for i, step := range steps {

@@ -91,3 +91,34 @@ func testKeyRace(t *testing.T, s store.Store) {
 	got := ids(must(t)(s.Threads(t.Context(), store.Query{Owner: "owner", Kind: store.Task, Limit: 99})))
 	same(t, "threads", got, winners)
 }
+
+// testReplace takes keys over from other threads.
+func testReplace(t *testing.T, s store.Store) {
+	key := func(hash string, replace bool) *store.Key {
+		return &store.Key{Owner: "o", Name: "k", Hash: []byte(hash), Expires: never, Replace: replace}
+	}
+	replay := func(thread, hash string) {
+		t.Helper()
+		got, err := s.Replay(t.Context(), "o", "k", start)
+		check(t, err)
+		same(t, "Replay", got, &store.ReplayError{Thread: thread, Hash: []byte(hash)})
+	}
+	a := commit(t, s, store.Change{Thread: thread("a"), Key: key("1", true)})
+	replay("a", "1")
+	commit(t, s, store.Change{Thread: thread("b"), Key: key("2", true)})
+	replay("b", "2")
+	a = commit(t, s, store.Change{Thread: a, Key: key("3", true)})
+	replay("a", "3")
+	stale := a
+	stale.Rev--
+	for what, c := range map[string]store.Change{
+		"an old revision": {Thread: stale, Key: key("4", true)},
+		"an id in use":    {Thread: thread("b"), Key: key("5", true)},
+		"without Replace": {Thread: thread("c"), Key: key("6", false)},
+	} {
+		if _, err := s.Commit(t.Context(), c); err == nil {
+			t.Errorf("%s: the change was made", what)
+		}
+		replay("a", "3")
+	}
+}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -129,7 +130,7 @@ func testRestart(t *testing.T, open Open) {
 	same(t, "Events", allEvents(t, s, "a"), log)
 	same(t, "Thread", read(t, s, "a"), x)
 	same(t, "Items", allItems(t, s, "a"), []store.Item{item(store.MessageItem, "m")})
-	same(t, "Ready", must(t)(s.Ready(t.Context(), "agent", 9)), []store.Thread{x})
+	same(t, "Ready", ready(t, s, "agent", "", 9, 9), []store.Thread{x})
 	r, err := s.Replay(t.Context(), "o", "k", start)
 	same(t, "Replay", r, &store.ReplayError{Thread: "a", Hash: []byte("h")})
 	if err != nil {
@@ -193,11 +194,14 @@ func closedCalls(t *testing.T, s store.Store) {
 	_, calls["Threads"] = s.Threads(ctx, store.Query{Owner: "owner", Kind: store.Task, Limit: 1})
 	_, calls["Items"] = s.Items(ctx, "a")
 	_, _, calls["Events"] = s.Events(ctx, "a", 0, 1)
-	_, calls["Ready"] = s.Ready(ctx, "agent", 1)
+	_, calls["Ready"] = s.Ready(ctx, store.ReadyQuery{Agent: "agent", Owners: 1, Each: 1})
+	_, calls["ReadyAgents"] = s.ReadyAgents(ctx, "", 1)
+	_, calls["Children"] = s.Children(ctx, "a", "", 1)
 	_, calls["Due"] = s.Due(ctx, start, 1)
 	_, calls["Replay"] = s.Replay(ctx, "o", "k", start)
 	_, calls["Prune"] = s.Prune(ctx, start, start, 1)
 	calls["Backup"] = s.Backup(ctx, filepath.Join(t.TempDir(), "copy"))
+	maps.Copy(calls, closedSubscriptions(ctx, s))
 	for name, err := range calls {
 		if !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s after Close: %v, want ErrClosed", name, err)

@@ -9,37 +9,6 @@ import (
 	"github.com/arcd-io/arcd/store"
 )
 
-func testReady(t *testing.T, s store.Store) {
-	for id, rank := range map[string]int64{"c": 1, "a": 2, "b": 1, "d": -3} {
-		x := thread(id)
-		x.Rank = rank
-		commit(t, s, store.Change{Thread: x})
-	}
-	x := thread("e")
-	x.Agent = "other"
-	commit(t, s, store.Change{Thread: x})
-	x = thread("f")
-	x.Ready = false
-	commit(t, s, store.Change{Thread: x})
-
-	ready := func(agent string, limit int) []string {
-		return ids(must(t)(s.Ready(t.Context(), agent, limit)))
-	}
-	same(t, "Ready", ready("agent", 9), []string{"d", "b", "c", "a"})
-	same(t, "Ready with a limit", ready("agent", 2), []string{"d", "b"})
-	same(t, "Ready of another agent", ready("other", 9), []string{"e"})
-	same(t, "Ready of nobody", ready("nobody", 9), nil)
-	same(t, "a ready thread, whole", must(t)(s.Ready(t.Context(), "other", 1))[0], read(t, s, "e"))
-
-	claimed := read(t, s, "b")
-	claimed.Ready = false
-	claimed = commit(t, s, store.Change{Thread: claimed})
-	same(t, "Ready after a claim", ready("agent", 9), []string{"d", "c", "a"})
-	claimed.Ready, claimed.Rank = true, 5
-	commit(t, s, store.Change{Thread: claimed})
-	same(t, "Ready after it came back", ready("agent", 9), []string{"d", "c", "a", "b"})
-}
-
 func testDue(t *testing.T, s store.Store) {
 	for id, due := range map[string]time.Time{"a": at(30), "b": at(10), "c": {}, "d": at(20)} {
 		x := thread(id)

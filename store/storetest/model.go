@@ -33,7 +33,7 @@ type modelKey struct {
 
 // commit does what Commit must do.
 func (m *model) commit(c store.Change) (store.Thread, error) {
-	if c.Key != nil {
+	if c.Key != nil && !c.Key.Replace {
 		k, ok := m.keys[c.Key.Owner+" "+c.Key.Name]
 		if ok && k.expires.After(start) {
 			return store.Thread{}, &k.replay
@@ -94,6 +94,26 @@ func choose(all []store.Thread, q store.Query) []store.Thread {
 	slices.SortFunc(out, func(a, b store.Thread) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
 	})
+	return out
+}
+
+// chooseReady is the loop that Ready must equal. All are in the order of Rank and ID.
+func chooseReady(all []store.Thread, q store.ReadyQuery) []store.Thread {
+	queues := make(map[string][]store.Thread)
+	for _, x := range all {
+		if x.Ready && x.Agent == q.Agent && len(queues[x.Owner]) < q.Each {
+			queues[x.Owner] = append(queues[x.Owner], x)
+		}
+	}
+	owners := slices.Sorted(maps.Keys(queues))
+	behind := slices.IndexFunc(owners, func(o string) bool { return q.After == "" || o > q.After })
+	if behind > 0 {
+		owners = slices.Concat(owners[behind:], owners[:behind])
+	}
+	var out []store.Thread
+	for _, o := range owners[:min(len(owners), q.Owners)] {
+		out = append(out, queues[o]...)
+	}
 	return out
 }
 
@@ -170,11 +190,12 @@ func (g *gambler) change() store.Change {
 	x := store.Thread{
 		ID: id, Kind: store.Kind(1 + g.rnd.IntN(2)), Owner: g.pick("o", "p"), From: g.pick("", "f"),
 		Agent: g.pick("a", "b"), Trace: g.pick("", "x"), Priority: arc.PriorityLow, Created: at(g.rnd.IntN(20)),
+		Parent: g.pick("", "t-1", "t-2"),
 	}
 	if h := g.m.threads[id]; h != nil && g.chance(95) {
 		x = h.t
 		if g.chance(5) {
-			x.Agent, x.Owner = g.pick("a", "b"), g.pick("o", "p")
+			x.Agent, x.Owner, x.Parent = g.pick("a", "b"), g.pick("o", "p"), g.pick("", "t-1")
 		}
 		x.Rev += int64(g.rnd.IntN(20) / 19)
 	} else if g.chance(5) {
@@ -194,6 +215,7 @@ func (g *gambler) change() store.Change {
 		if g.chance(70) {
 			c.Key.Expires = start.Add(-time.Hour)
 		}
+		c.Key.Replace = g.chance(20)
 	}
 	return c
 }
@@ -231,9 +253,25 @@ func (g *gambler) compare(t *testing.T, s store.Store) {
 func (g *gambler) compareQueues(t *testing.T, s store.Store) {
 	t.Helper()
 	ranked := g.m.all(func(a, b store.Thread) int { return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.ID, b.ID)) })
+	var waiting []string
 	for _, agent := range []string{"a", "b"} {
-		want := slices.DeleteFunc(slices.Clone(ranked), func(x store.Thread) bool { return !x.Ready || x.Agent != agent })
-		same(t, "Ready", must(t)(s.Ready(t.Context(), agent, 100)), want)
+		if slices.ContainsFunc(ranked, func(x store.Thread) bool { return x.Ready && x.Agent == agent }) {
+			waiting = append(waiting, agent)
+		}
+		for _, after := range []string{"", "o", "oo", "p"} {
+			for _, each := range []int{1, 100} {
+				q := store.ReadyQuery{Agent: agent, After: after, Owners: 1 + g.rnd.IntN(2), Each: each}
+				same(t, fmt.Sprintf("Ready(%+v)", q), must(t)(s.Ready(t.Context(), q)), chooseReady(ranked, q))
+			}
+		}
+	}
+	agents, err := s.ReadyAgents(t.Context(), "", 100)
+	check(t, err)
+	same(t, "ReadyAgents", agents, waiting)
+	for _, parent := range []string{"t-1", "t-2"} {
+		want := g.m.all(func(a, b store.Thread) int { return cmp.Compare(a.ID, b.ID) })
+		want = slices.DeleteFunc(want, func(x store.Thread) bool { return x.Parent != parent })
+		same(t, "Children", must(t)(s.Children(t.Context(), parent, "", 100)), want)
 	}
 	due := must(t)(s.Due(t.Context(), at(50), 100))
 	if !slices.IsSortedFunc(due, func(a, b store.Thread) int { return a.Due.Compare(b.Due) }) {

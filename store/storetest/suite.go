@@ -39,11 +39,30 @@ func Run(t *testing.T, open Open) {
 		{"large bodies", testLarge},
 		{"keys", testKeys},
 		{"one key, 32 callers", testKeyRace},
+		{"keys that are taken over", testReplace},
 		{"ready", testReady},
+		{"ready threads of many owners", testReadyOwners},
+		{"owners take turns", testReadyTurns},
+		{"agents with ready threads", testReadyAgents},
+		{"children", testChildren},
 		{"due", testDue},
 		{"filters", testFilters},
 		{"pages while rows arrive", testPages},
+		{"subscribe", testSubscribe},
+		{"pages of subscriptions", testSubscriptionPages},
+		{"wake", testWake},
+		{"wake during a lease", testWakeDuringLease},
+		{"claims", testClaim},
+		{"claims of 16", testClaimRace},
+		{"a lease that passes on", testLease},
+		{"edits", testEdit},
+		{"edits of 16", testEditRace},
+		{"delivering while events arrive", testDelivering},
+		{"deliveries", testDeliveries},
+		{"deliveries without a subscription", testStrayDeliveries},
 		{"prune", testPrune},
+		{"prune with subscriptions", testPruneSubscriptions},
+		{"prune with very many deliveries", testPruneMany},
 		{"watch", testWatch},
 		{"context", testContext},
 		{"check", testCheck},
@@ -58,6 +77,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("close", func(t *testing.T) { testClose(t, open) })
 	t.Run("backup", func(t *testing.T) { testBackup(t, open) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
+	t.Run("model of subscriptions", func(t *testing.T) { testSubscriptionModel(t, open) })
 }
 
 func closeStore(t testing.TB, s store.Store) {
@@ -81,6 +101,7 @@ var never = start.Add(1000 * time.Hour)
 func thread(id string) store.Thread {
 	return store.Thread{
 		ID: id, Kind: store.Task, Owner: "owner", From: "caller", Agent: "agent", Trace: "trace-" + id,
+		Parent: "parent of all",
 		Status: "SUBMITTED", Priority: arc.PriorityHigh, Created: at(1), Updated: at(2),
 		Ready: true, Rank: 7, Due: at(3), Body: []byte("body of " + id),
 	}
