@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,50 +19,81 @@ import (
 	"github.com/arcd-io/arcd/store/sqlite"
 )
 
-// serveArcd serves arcd as "arcd serve" puts it together, its log in a file,
-// with three agents: queue takes tasks and never begins them, echo completes
-// them, chat answers in chunks.
+// arcdParts is what an arcd without a registry is made of.
+type arcdParts struct {
+	dir     string
+	url     string
+	log     zerolog.Logger
+	logFile *os.File
+	db      *sqlite.Engine
+	store   *ended
+	// The caller may add to these before serve.
+	service methods.Config
+	server  server.Config
+	// wake, if not nil, is told the service.
+	wake func(*methods.Service)
+}
+
+// serveArcd serves arcd as "arcd serve" puts it together, its log in a file, with
+// agents in the same process.
 func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error) {
+	p, err := openArcd(ctx, ln, dir)
+	if err != nil {
+		return served{}, err
+	}
+	return p.serve(ctx, ln)
+}
+
+// openArcd opens what is below the methods.
+func openArcd(ctx context.Context, ln net.Listener, dir string) (*arcdParts, error) {
 	debug.SetGCPercent(400) // as arcd serve does
-	logFile, err := os.Create(filepath.Join(dir, "arcd.log"))
+	p := &arcdParts{dir: dir, url: "http://" + ln.Addr().String()}
+	var err error
+	if p.logFile, err = os.Create(filepath.Join(dir, "arcd.log")); err != nil {
+		return nil, err
+	}
+	p.log = zerolog.New(p.logFile).Level(zerolog.InfoLevel).With().Timestamp().Logger()
+	if p.db, err = sqlite.Open(ctx, sqlite.Config{File: filepath.Join(dir, "arcd.db"), Log: p.log}); err != nil {
+		return nil, err
+	}
+	p.store = &ended{Store: p.db}
+	p.service = methods.Config{Store: p.store, Agents: agents(), Log: p.log}
+	return p, nil
+}
+
+// serve makes what is above, and runs all of it until ctx ends.
+func (p *arcdParts) serve(ctx context.Context, ln net.Listener) (served, error) {
+	service, err := methods.New(p.service)
 	if err != nil {
 		return served{}, err
 	}
-	log := zerolog.New(logFile).Level(zerolog.InfoLevel).With().Timestamp().Logger()
-	db, err := sqlite.Open(ctx, sqlite.Config{File: filepath.Join(dir, "arcd.db"), Log: log})
+	if p.wake != nil {
+		p.wake(service)
+	}
+	providers, err := newProviders(p.dir, p.log)
 	if err != nil {
 		return served{}, err
 	}
-	var echoed atomic.Int64
-	service, err := methods.New(methods.Config{Store: db, Agents: agents(&echoed), Log: log})
-	if err != nil {
-		return served{}, err
-	}
-	providers, err := newProviders(dir, log)
-	if err != nil {
-		return served{}, err
-	}
-	srv := server.New(server.Config{
-		Metrics: server.NewMetrics("bench"),
-		Service: service, Validator: providers, PublicURL: "http://" + ln.Addr().String(),
-		Limits:       server.Limits{StreamsPerSubject: 1 << 20},
-		DrainTimeout: 2 * time.Second, Log: log,
-		Ready: func(context.Context) error { return providers.Ready() },
-	})
-	var running sync.WaitGroup
+	cfg := p.server
+	cfg.Metrics = server.NewMetrics("bench")
+	cfg.Service, cfg.Validator, cfg.PublicURL = service, providers, p.url
+	cfg.Limits = server.Limits{StreamsPerSubject: 1 << 20}
+	cfg.DrainTimeout, cfg.Log = 2*time.Second, p.log
+	cfg.Ready = func(context.Context) error { return providers.Ready() }
+	srv := server.New(cfg)
+	var running, serving sync.WaitGroup
 	var runErr, serveErr error
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	running.Go(func() { providers.Run(background) })
 	running.Go(func() { runErr = service.Run(background) })
-	var serving sync.WaitGroup
 	serving.Go(func() { serveErr = srv.Serve(ctx, ln) })
 	return served{
-		echoed: echoed.Load,
+		done: p.store.tasks.Load, writes: p.store.writes,
 		wait: func() error {
 			serving.Wait()
 			stop()
 			running.Wait()
-			return errors.Join(serveErr, runErr, db.Close(), logFile.Close())
+			return errors.Join(serveErr, runErr, p.db.Close(), p.logFile.Close())
 		},
 	}, nil
 }
@@ -77,19 +107,16 @@ func newProviders(dir string, log zerolog.Logger) (*auth.Providers, error) {
 	return auth.NewProviders(auth.Config{
 		Providers: []auth.Provider{{
 			Name: "outside", Issuer: issuerURL, Audience: []string{audience},
-			Keys: func() []byte { return keys },
+			Keys: func() []byte { return keys }, AgentClaim: agentClaim,
 		}},
 		Leeway: 30 * time.Second, Log: log, CacheSize: 10_000,
 	})
 }
 
-func agents(echoed *atomic.Int64) map[string]methods.Agent {
+// agents are those in the process of arcd: queue takes tasks and never begins them,
+// echo completes them, chat answers in chunks.
+func agents() map[string]methods.Agent {
 	echo, _ := methods.Demo("echo")
-	run := echo.Runner
-	echo.Runner = methods.RunnerFunc(func(ctx context.Context, t *methods.Turn) error {
-		defer echoed.Add(1)
-		return run.Run(ctx, t)
-	})
 	return map[string]methods.Agent{
 		"queue": {},
 		"echo":  echo,
@@ -97,12 +124,19 @@ func agents(echoed *atomic.Int64) map[string]methods.Agent {
 	}
 }
 
-// inChunks answers with the chunks of the stream workload.
+// inChunks answers with the chunks of the stream workload; who reads no stream gets
+// one.
 func inChunks(ctx context.Context, t *methods.Turn) error {
+	if !t.Streams {
+		return t.Write(ctx, farSummary)
+	}
 	for i := range chunks {
-		if err := t.Write(ctx, fmt.Sprintf("Once upon a time there was chunk %02d. ", i)); err != nil {
+		if err := t.Write(ctx, chunk(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// chunk is the i-th piece of an answer.
+func chunk(i int) string { return fmt.Sprintf("Once upon a time there was chunk %02d. ", i) }

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestShortRun makes every kind of call a few hundred times; any wrong answer
+// TestShortRun makes every kind of call some 160 times; any wrong answer
 // is an error.
 func TestShortRun(t *testing.T) {
 	var out bytes.Buffer
@@ -23,7 +23,9 @@ func TestShortRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", out.String())
-	for _, want := range []string{createArcd, infoArcd, streamArcd, listArcd, getArcd, searchArcd, beatArcd, "heartbeats written", "new EdDSA token", "idle stream", "all answers are right"} {
+	for _, want := range []string{createArcd, infoArcd, streamArcd, listArcd, getArcd, searchArcd, beatArcd, "heartbeats written", "new EdDSA token", "idle stream",
+		routeHTTP + accepted, routeSocket + completed, routeDirect + talked, routeSocket + streamed, hookPlain, hookArcd,
+		"one task until COMPLETED", "all answers are right"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report has no %q", want)
 		}

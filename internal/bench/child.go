@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -25,12 +24,18 @@ const (
 	childDir  = "ARCD_BENCH_DIR"
 )
 
+// servers are the kinds of servers.
+var servers = map[string]func(ctx context.Context, ln net.Listener, dir string) (served, error){
+	"bare": serveBare, "arcd": serveArcd, "registry": serveRegistry,
+	"far": serveFar, "dialled": serveDialled, "receiver": serveReceiver, "relay": serveRelay,
+}
+
 // usage is what a server has used up so far, and holds.
 type usage struct {
 	CPU      time.Duration `json:"cpu"`      // user and system time
 	Resident int64         `json:"resident"` // bytes in RAM
-	Echoed   int64         `json:"echoed"`   // tasks that the agent echo has done
-	Writes   writes        `json:"writes"`   // of the registry
+	Done     int64         `json:"done"`     // tasks that are COMPLETED, or webhooks that were taken
+	Writes   writes        `json:"writes"`   // of the store
 	Error    string        `json:"error,omitempty"`
 }
 
@@ -38,9 +43,10 @@ type usage struct {
 // client's. It says where it listens, then answers each line of stdin with one
 // JSON line, and ends when stdin does:
 //
-//	usage          the CPU time so far
-//	trim           the same, after giving unused memory back
-//	profile FILE   begins a CPU profile; one that was begun ends with the next line
+//	usage          the CPU time so far; ends a CPU profile that was begun
+//	count          the same, and lets a profile go on
+//	trim           the same as usage, after giving unused memory back
+//	profile FILE   begins a CPU profile
 func child(kind, dir string, stdin io.Reader, stdout io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -48,17 +54,11 @@ func child(kind, dir string, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var s served
-	switch kind {
-	case "bare":
-		s, err = serveBare(ctx, ln, dir)
-	case "arcd":
-		s, err = serveArcd(ctx, ln, dir)
-	case "registry":
-		s, err = serveRegistry(ctx, ln, dir)
-	default:
-		err = fmt.Errorf("there is no server %q", kind)
+	serve, ok := servers[kind]
+	if !ok {
+		return fmt.Errorf("there is no server %q", kind)
 	}
+	s, err := serve(ctx, ln, dir)
 	if err != nil {
 		return err
 	}
@@ -66,8 +66,10 @@ func child(kind, dir string, stdin io.Reader, stdout io.Writer) error {
 	lines := bufio.NewScanner(stdin)
 	defer pprof.StopCPUProfile()
 	for lines.Scan() {
-		pprof.StopCPUProfile()
-		if file, ok := strings.CutPrefix(lines.Text(), "profile "); ok {
+		if lines.Text() != counting {
+			pprof.StopCPUProfile()
+		}
+		if file, ok := strings.CutPrefix(lines.Text(), profiling); ok {
 			if err := profileTo(file); err != nil {
 				return err
 			}
@@ -93,8 +95,8 @@ func profileTo(file string) error {
 // served is a server at work.
 type served struct {
 	wait   func() error  // until it has ended, after its context
-	echoed func() int64  // number of tasks that the agent echo has done; nil: no agents
-	writes func() writes // of the registry; nil: there is none
+	done   func() int64  // tasks that are COMPLETED, or webhooks that were taken; nil: neither
+	writes func() writes // of the store; nil: there is none
 }
 
 func report(s served, trim bool) usage {
@@ -109,8 +111,8 @@ func report(s served, trim bool) usage {
 	if err == nil {
 		u.Resident, err = residentBytes()
 	}
-	if s.echoed != nil {
-		u.Echoed = s.echoed()
+	if s.done != nil {
+		u.Done = s.done()
 	}
 	if s.writes != nil {
 		u.Writes = s.writes()
@@ -126,19 +128,10 @@ func serveBare(ctx context.Context, ln net.Listener, dir string) (served, error)
 	if err != nil {
 		return served{}, err
 	}
-	srv := &http.Server{Handler: handler}
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
-	return served{
-		wait: func() error {
-			<-ctx.Done()
-			_ = srv.Close()
-			if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return closeLog()
-		},
-	}, nil
+	s := serveHandler(ctx, ln, handler)
+	stopped := s.wait
+	s.wait = func() error { return errors.Join(stopped(), closeLog()) }
+	return s, nil
 }
 
 // childMain runs this process as a server if the environment says so.

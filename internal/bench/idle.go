@@ -18,7 +18,7 @@ func (b *bench) idleMemory(ctx context.Context) (arcd, bare int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	body := []byte(`{"arc":"1.0","id":"1","method":"task.events","requestAgent":"bench","targetAgent":"queue","params":{"taskId":"` + task + `"}}`)
+	body := eventsBody("queue", task)
 	if bare, err = b.idleOn(ctx, b.bare, post("/idle", b.token, "application/arc+json", body)); err != nil {
 		return 0, 0, fmt.Errorf("idle bare streams: %w", err)
 	}

@@ -85,6 +85,11 @@ func (b *bench) events(size int) load {
 	}
 }
 
+// post makes a call of the benchmark's caller.
+func (b *bench) post(body []byte) []byte {
+	return post("/arc", b.token, "application/arc+json", body)
+}
+
 // create is the load of giving tasks to an agent.
 func (b *bench) create(agent string) load {
 	return load{
@@ -102,8 +107,23 @@ func infoBody(task string) []byte {
 	return []byte(`{"arc":"1.0","id":"1","method":"task.info","requestAgent":"bench","targetAgent":"echo","params":{"taskId":"` + task + `"}}`)
 }
 
-var streamBody = []byte(`{"arc":"1.0","id":"1","method":"chat.start","requestAgent":"bench","targetAgent":"chat",` +
-	`"params":{"stream":true,"initialMessage":{"role":"user","parts":[{"type":"TextPart","content":"Tell me a story."}]}}}`)
+func eventsBody(agent, task string) []byte {
+	return []byte(`{"arc":"1.0","id":"1","method":"task.events","requestAgent":"bench","targetAgent":"` + agent + `","params":{"taskId":"` + task + `"}}`)
+}
+
+// story is what is said in a chat whose answer is streamed.
+const story = "Tell me a story."
+
+func chatBody(agent string, stream bool) []byte {
+	said := "Say a word."
+	if stream {
+		said = story
+	}
+	return fmt.Appendf(nil, `{"arc":"1.0","id":"1","method":"chat.start","requestAgent":"bench","targetAgent":"%s",`+
+		`"params":{"stream":%t,"initialMessage":{"role":"user","parts":[{"type":"TextPart","content":"%s"}]}}}`, agent, stream, said)
+}
+
+var streamBody = chatBody("chat", true)
 
 func rightStream(answer []byte) bool {
 	text := string(answer)
@@ -112,7 +132,11 @@ func rightStream(answer []byte) bool {
 
 // sizeOf makes one call and gives the size of its answer.
 func (b *bench) sizeOf(ctx context.Context, l load) (int, error) {
-	answer, err := b.once(ctx, l)
+	return b.sizeOn(ctx, b.arcd, l)
+}
+
+func (b *bench) sizeOn(ctx context.Context, p *process, l load) (int, error) {
+	answer, err := b.onceOn(ctx, p, l)
 	return len(answer), err
 }
 

@@ -8,6 +8,8 @@
 //	stream  chat.start with a stream of 20 chunks, against 21 bare events
 //	agents  the registry with 10,000 agents: a page of 100, one, a search with three
 //	        words, and heartbeats of all of them with a token each
+//	routed  tasks and chats for an agent with a server of its own, directly and through
+//	        arcd, and for one that dials in; webhooks
 //	startup commands of a built arcd that need no network, against an empty program
 //
 // Servers run in processes of their own, so that CPU per request is theirs
@@ -47,6 +49,10 @@ type options struct {
 	idle        int           // idle streams
 	agents      int           // registered agents
 	silence     time.Duration // after which they count as dead
+	tasks       int           // of which each is waited for before the next, for each way to an agent
+	hooks       int           // webhooks of one round
+	routed      bool          // nothing but routed work
+	short       bool          // nothing is judged
 	dir         string
 	arcd        string // the program whose start-up is measured; "": none
 	starts      int    // of each program
@@ -55,9 +61,9 @@ type options struct {
 
 func command(ctx context.Context, args []string, out io.Writer) error {
 	o := options{rounds: 7, duration: 1500 * time.Millisecond, connections: 32, tokens: 1600, idle: 5000,
-		agents: 10_000, silence: time.Minute, starts: 301}
+		agents: 10_000, silence: time.Minute, tasks: 500, hooks: 1000, starts: 301}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	short := flags.Bool("short", false, "a few hundred calls each: tells whether all answers are right, not how fast they come")
+	flags.BoolVar(&o.short, "short", false, "some 160 calls each: tells whether all answers are right, not how fast they come")
 	flags.IntVar(&o.rounds, "rounds", o.rounds, "number of rounds")
 	flags.DurationVar(&o.duration, "time", o.duration, "time for each workload in each round")
 	flags.IntVar(&o.connections, "connections", o.connections, "number of connections")
@@ -66,13 +72,14 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.dir, "dir", "", "directory of the servers' files (default: a temporary one)")
 	flags.StringVar(&o.arcd, "arcd", "", "the built arcd whose start-up is measured (default: start-up is not measured)")
 	flags.StringVar(&o.profile, "profile", "", "directory for one CPU profile of arcd per workload (default: none)")
+	flags.BoolVar(&o.routed, "routed", false, "measure only routed work: agents that are not in arcd's process, and webhooks")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *short {
-		o.rounds, o.limit, o.tokens, o.idle = 1, 10, 64, 100
-		o.starts = 3
-		o.agents, o.silence = 200, 6*time.Second // heartbeats are written each second
+	if o.short {
+		o.rounds, o.limit, o.tokens, o.idle = 1, 5, 64, 100
+		o.starts, o.tasks, o.hooks = 3, 10, 64
+		o.agents, o.silence = 200, 18*time.Second // heartbeats are written every three seconds
 	}
 	if o.dir == "" {
 		dir, err := os.MkdirTemp("", "arcd-bench-")
@@ -86,5 +93,5 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return r.print(out, *short)
+	return r.print(out, o)
 }

@@ -25,7 +25,7 @@ func (b *bench) startRegistry(ctx context.Context) (*process, error) {
 	if b.agents < page {
 		return nil, fmt.Errorf("%d agents are too few for a page of %d", b.agents, page)
 	}
-	p, err := start(ctx, "registry", b.dir, childAgents+"="+strconv.Itoa(b.agents), childSilence+"="+b.silence.String())
+	p, err := b.start(ctx, "registry", childAgents+"="+strconv.Itoa(b.agents), childSilence+"="+b.silence.String())
 	if err != nil {
 		return nil, err
 	}

@@ -60,8 +60,10 @@ func start(ctx context.Context, kind, dir string, more ...string) (*process, err
 
 // The questions that a server answers; see child.
 const (
-	plain   = "usage"
-	trimmed = "trim"
+	plain     = "usage"
+	counting  = "count"
+	trimmed   = "trim"
+	profiling = "profile " // and the file
 )
 
 // ask gives what the server has used up and holds.
@@ -85,6 +87,35 @@ func (p *process) ask(question string) (usage, error) {
 	return u, nil
 }
 
+// longestStill is after what time without progress await gives up.
+const longestStill = 30 * time.Second
+
+// await waits until the server has done so much. It is an error if nothing is done
+// for a while.
+func (p *process) await(ctx context.Context, done int64) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	still := time.NewTimer(longestStill)
+	defer still.Stop()
+	for last := int64(-1); ; {
+		now, err := p.ask(counting)
+		if err != nil || now.Done >= done {
+			return err
+		}
+		if now.Done > last {
+			last = now.Done
+			still.Reset(longestStill)
+		}
+		select {
+		case <-tick.C:
+		case <-still.C:
+			return fmt.Errorf("%d of %d were done, and then nothing for %v", last, done, longestStill)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // stop ends the server and waits for it.
 func (p *process) stop() error {
 	_ = p.in.Close()
@@ -96,6 +127,7 @@ type measured struct {
 	requests  int
 	perSecond float64
 	cpu       time.Duration // of the server, for one request
+	commits   float64       // of the store, for one request; 0: not counted
 }
 
 // measure runs the load and puts the server's CPU time beside it.
@@ -122,5 +154,6 @@ func (p *process) measureFrom(ctx context.Context, question string, l load, conn
 		requests:  o.requests,
 		perSecond: float64(o.requests) / o.elapsed.Seconds(),
 		cpu:       (after.CPU - before.CPU) / time.Duration(o.requests),
+		commits:   float64(after.Writes.Other-before.Writes.Other) / float64(o.requests),
 	}, nil
 }

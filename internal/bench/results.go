@@ -17,6 +17,7 @@ type results struct {
 	idle, idleBare int64               // bytes for one stream
 	firstBeats     measured            // heartbeats with tokens that are new to the server
 	beats          heartbeats          // what those of the rounds cost
+	latency        map[string]spread   // of one task, by way
 	startup        *startup            // nil: not measured
 }
 
@@ -43,10 +44,33 @@ var targets = []target{
 const mostIdle = 1.5
 
 // print writes the results as tables. In a short run nothing is judged.
-func (r results) print(out io.Writer, short bool) error {
+func (r results) print(out io.Writer, o options) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%d CPUs, %s/%s, %s\n\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	fmt.Fprintln(w, "workload\tper second\tserver CPU each\t(medians)")
+	if !o.routed {
+		r.printRates(w)
+	}
+	r.printRouted(w)
+	if o.short {
+		fmt.Fprintln(w, "\nall answers are right; a short run judges no speed")
+		return w.Flush()
+	}
+	fmt.Fprintln(w, "\ntarget\tratio\twanted\tverdict\tratio of CPU each")
+	if !o.routed {
+		printRatios(w, r, targets)
+		idle := float64(r.idle) / float64(max(r.idleBare, 1))
+		fmt.Fprintf(w, "idle stream / bare\t%.2f\tat most %.2f\t%s\n", idle, mostIdle, verdict(idle <= mostIdle))
+	}
+	printRatios(w, r, routedTargets)
+	if r.startup != nil {
+		r.startup.print(w)
+	}
+	return w.Flush()
+}
+
+// printRates writes a row for each workload but those of routed work.
+func (r results) printRates(w io.Writer) {
 	for _, name := range []string{createL0, createLD, createArcd, infoL0, infoArcd, streamL0, streamArcd,
 		listL0, listArcd, getL0, getArcd, searchL0, searchArcd, beatL0, beatArcd} {
 		row(w, name, medianOf(r.rounds[name]))
@@ -59,29 +83,34 @@ func (r results) print(out io.Writer, short bool) error {
 	fmt.Fprintf(w, "heartbeats written\t%d calls\t%d transactions\tin %v, one each %v\n",
 		r.beats.calls, r.beats.writes, r.beats.elapsed.Round(time.Second), r.beats.every)
 	fmt.Fprintf(w, "idle stream\t%.1f KiB\tbare %.1f KiB\n", kib(r.idle), kib(r.idleBare))
-	if short {
-		fmt.Fprintln(w, "\nall answers are right; a short run judges no speed")
-		return w.Flush()
-	}
-	fmt.Fprintln(w, "\ntarget\tratio\twanted\tverdict\tratio of CPU each")
+}
+
+// printRatios writes a row for each target.
+func printRatios(w io.Writer, r results, targets []target) {
 	for _, t := range targets {
 		rate, cpu := r.ratio(t)
-		if t.least == 0 {
+		switch {
+		case t.least == 0 && cpu == 0:
+			fmt.Fprintf(w, "%s / %s\t%.3f\n", t.a, t.b, rate)
+			continue
+		case t.least == 0:
 			fmt.Fprintf(w, "%s / %s\t%.3f\t\t\t%.1f\n", t.a, t.b, rate, cpu)
 			continue
 		}
 		fmt.Fprintf(w, "%s / %s\t%.2f\tat least %.2f\t%s\t%.1f\n", t.a, t.b, rate, t.least, verdict(rate >= t.least), cpu)
 	}
-	idle := float64(r.idle) / float64(max(r.idleBare, 1))
-	fmt.Fprintf(w, "idle stream / bare\t%.2f\tat most %.2f\t%s\n", idle, mostIdle, verdict(idle <= mostIdle))
-	if r.startup != nil {
-		r.startup.print(w)
-	}
-	return w.Flush()
 }
 
 func row(w io.Writer, name string, m measured) {
-	fmt.Fprintf(w, "%s\t%.0f\t%s\n", name, m.perSecond, m.cpu.Round(100*time.Nanosecond))
+	if m.cpu == 0 { // was not measured
+		fmt.Fprintf(w, "%s\t%.0f\n", name, m.perSecond)
+		return
+	}
+	fmt.Fprintf(w, "%s\t%.0f\t%s", name, m.perSecond, m.cpu.Round(100*time.Nanosecond))
+	if m.commits >= 0.05 {
+		fmt.Fprintf(w, "\t%.1f commits each", m.commits)
+	}
+	fmt.Fprintln(w)
 }
 
 func verdict(ok bool) string {
@@ -94,23 +123,25 @@ func verdict(ok bool) string {
 func kib(bytes int64) float64 { return float64(bytes) / 1024 }
 
 // ratio gives the median over the rounds of a's rate to b's, and of a's CPU
-// time to b's.
+// time to b's; 0 if that of either was not measured.
 func (r results) ratio(t target) (rate, cpu float64) {
 	var rates, cpus []float64
 	for i, a := range r.rounds[t.a] {
 		b := r.rounds[t.b][i]
 		rates = append(rates, a.perSecond/b.perSecond)
-		cpus = append(cpus, float64(a.cpu)/float64(b.cpu))
+		if b.cpu > 0 {
+			cpus = append(cpus, float64(a.cpu)/float64(b.cpu))
+		}
 	}
 	return median(rates), median(cpus)
 }
 
 func medianOf(rounds []measured) measured {
-	var rates, cpus []float64
+	var rates, cpus, commits []float64
 	for _, m := range rounds {
-		rates, cpus = append(rates, m.perSecond), append(cpus, float64(m.cpu))
+		rates, cpus, commits = append(rates, m.perSecond), append(cpus, float64(m.cpu)), append(commits, m.commits)
 	}
-	return measured{perSecond: median(rates), cpu: time.Duration(median(cpus))}
+	return measured{perSecond: median(rates), cpu: time.Duration(median(cpus)), commits: median(commits)}
 }
 
 // median gives the middle value; 0 of none.

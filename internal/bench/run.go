@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,7 +16,7 @@ func run(ctx context.Context, o options) (results results, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var started *startup
-	if o.arcd != "" { // first, while nothing else of ours runs
+	if o.arcd != "" && !o.routed { // first, while nothing else of ours runs
 		s, err := measureStartup(ctx, o.arcd, o.dir, o.starts)
 		if err != nil {
 			return results, fmt.Errorf("start-up: %w", err)
@@ -30,21 +31,24 @@ func run(ctx context.Context, o options) (results results, err error) {
 		return results, err
 	}
 	b := bench{options: o, keys: keys}
-	if b.bare, err = start(ctx, "bare", o.dir); err != nil {
-		return results, err
-	}
-	defer func() { err = errors.Join(err, b.bare.stop()) }()
-	if b.arcd, err = start(ctx, "arcd", o.dir); err != nil {
-		return results, err
-	}
-	defer func() { err = errors.Join(err, b.arcd.stop()) }()
+	defer func() { err = errors.Join(err, b.stop()) }()
 	if b.token, err = keys.token("RS256"); err != nil {
 		return results, err
 	}
-	if b.registry, err = b.startRegistry(ctx); err != nil {
+	if b.bare, err = b.start(ctx, "bare"); err != nil {
 		return results, err
 	}
-	defer func() { err = errors.Join(err, b.registry.stop()) }()
+	if b.arcd, err = b.start(ctx, "arcd"); err != nil {
+		return results, err
+	}
+	if err := b.startRoutes(ctx); err != nil {
+		return results, err
+	}
+	if !o.routed { // last, because its agents count as dead if they are silent for long
+		if b.registry, err = b.startRegistry(ctx); err != nil {
+			return results, err
+		}
+	}
 	results, err = b.all(ctx)
 	results.startup = started
 	return results, err
@@ -72,29 +76,59 @@ type bench struct {
 
 	registry *process
 	members  []string // tokens of the registered agents
+
+	far, dialled *process // agents that are not in arcd's process
+	relay        *process // the arcd that has them
+	receiver     *process // of its webhooks
+
+	started []*process
+}
+
+// start starts a server, which stop ends.
+func (b *bench) start(ctx context.Context, kind string, more ...string) (*process, error) {
+	p, err := start(ctx, kind, b.dir, more...)
+	if err == nil {
+		b.started = append(b.started, p)
+	}
+	return p, err
+}
+
+// stop ends the servers, the last one first.
+func (b *bench) stop() (err error) {
+	for _, p := range slices.Backward(b.started) {
+		err = errors.Join(err, p.stop())
+	}
+	return err
 }
 
 // all measures in this order: the interleaved rounds, then what needs only one
 // go.
 func (b *bench) all(ctx context.Context) (results, error) {
 	r := results{rounds: map[string][]measured{}, firsts: map[string]measured{}}
+	if b.routed {
+		err := b.measureRouted(ctx, &r) // before r is read
+		return r, err
+	}
 	loads, err := b.loads(ctx)
 	if err != nil {
 		return r, err
+	}
+	if r.firstBeats, err = b.firstBeats(ctx); err != nil {
+		return r, fmt.Errorf("first heartbeats: %w", err)
 	}
 	for _, w := range loads { // warm up
 		if _, err := w.on.measure(ctx, w.load, b.connections, b.duration/5, b.limit); err != nil {
 			return r, fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	if r.firstBeats, err = b.firstBeats(ctx); err != nil {
-		return r, fmt.Errorf("first heartbeats: %w", err)
-	}
 	if err := b.measureRounds(ctx, loads, &r); err != nil {
 		return r, err
 	}
 	if err := b.profiles(ctx, loads); err != nil {
 		return r, err
+	}
+	if err := b.measureRouted(ctx, &r); err != nil {
+		return r, fmt.Errorf("routed: %w", err)
 	}
 	if r.endToEnd, err = b.endToEnd(ctx); err != nil {
 		return r, fmt.Errorf("end to end: %w", err)
@@ -142,7 +176,7 @@ func (b *bench) profiles(ctx context.Context, loads []workload) error {
 			continue
 		}
 		file := filepath.Join(b.profile, strings.ReplaceAll(w.name, " ", "-")+".prof")
-		if _, err := w.on.measureFrom(ctx, "profile "+file, w.load, b.connections, b.duration, b.limit); err != nil {
+		if _, err := w.on.measureFrom(ctx, profiling+file, w.load, b.connections, b.duration, b.limit); err != nil {
 			return fmt.Errorf("profile of %s: %w", w.name, err)
 		}
 	}
@@ -152,36 +186,8 @@ func (b *bench) profiles(ctx context.Context, loads []workload) error {
 // endToEnd gives tasks to the agent echo for a while and waits until the last
 // is completed: the rate is that of completed tasks over the whole time.
 func (b *bench) endToEnd(ctx context.Context) (measured, error) {
-	before, err := b.arcd.ask(plain)
-	if err != nil {
-		return measured{}, err
-	}
-	start := time.Now()
-	l := b.create("echo")
-	l.address = b.arcd.address
-	o, err := l.run(ctx, b.connections, 2*b.duration, b.limit)
-	if err != nil {
-		return measured{}, err
-	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		now, err := b.arcd.ask(plain)
-		if err != nil {
-			return measured{}, err
-		}
-		if now.Echoed >= before.Echoed+int64(o.requests) {
-			return measured{
-				perSecond: float64(o.requests) / time.Since(start).Seconds(),
-				cpu:       (now.CPU - before.CPU) / time.Duration(o.requests),
-			}, nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return measured{}, ctx.Err()
-		}
-	}
+	_, completed, err := b.throughput(ctx, b.arcd, plain, "echo", 2*b.duration)
+	return completed, err
 }
 
 // firstSight reads a task with tokens of one algorithm that the server has

@@ -24,6 +24,8 @@ const (
 	issuerURL = "https://issuer.bench.example"
 	audience  = "https://arcd.bench.example"
 	keysFile  = "keys.json"
+
+	agentClaim = "agents" // the claim that names the agents that a token speaks for
 )
 
 // issuer is an outside provider of tokens with one key for each algorithm.
@@ -76,12 +78,26 @@ func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // token signs a token for the benchmark's one caller. No two are alike.
 func (i *issuer) token(alg string) (string, error) {
-	now := time.Now()
-	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), jwt.MapClaims{
-		"iss": issuerURL, "sub": "bench", "aud": audience, "client_id": "bench",
-		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "jti": rand.Text(),
+	return i.sign(alg, jwt.MapClaims{
+		"sub": "bench", "client_id": "bench",
 		"scope": strings.Join([]string{auth.ScopeTask, auth.ScopeChat, auth.ScopeCaller}, " "),
 	})
+}
+
+// agentToken signs a token for an agent that dials in.
+func (i *issuer) agentToken(id string) (string, error) {
+	return i.sign("EdDSA", jwt.MapClaims{
+		"sub": id, "client_id": id, agentClaim: id,
+		"scope": strings.Join([]string{auth.ScopeServe, auth.ScopeNotify}, " "),
+	})
+}
+
+// sign signs a token with these claims and those that all tokens have.
+func (i *issuer) sign(alg string, claims jwt.MapClaims) (string, error) {
+	now := time.Now()
+	claims["iss"], claims["aud"], claims["jti"] = issuerURL, audience, rand.Text()
+	claims["iat"], claims["exp"] = now.Unix(), now.Add(time.Hour).Unix()
+	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), claims)
 	t.Header["kid"], t.Header["typ"] = alg, "at+jwt"
 	signed, err := t.SignedString(i.keys[alg])
 	if err != nil {

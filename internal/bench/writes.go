@@ -5,10 +5,33 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
 )
 
-// writes counts the write transactions of a registry.
+// ended is a store that counts its changes, and the tasks that are COMPLETED.
+type ended struct {
+	store.Store
+	tasks, changes atomic.Int64
+}
+
+// Commit counts a change once it is stored.
+func (e *ended) Commit(ctx context.Context, c store.Change) (store.Thread, error) {
+	th, err := e.Store.Commit(ctx, c)
+	if err != nil {
+		return th, err
+	}
+	e.changes.Add(1)
+	if c.Thread.Status == string(arc.TaskCompleted) {
+		e.tasks.Add(1)
+	}
+	return th, nil
+}
+
+func (e *ended) writes() writes { return writes{Other: e.changes.Load()} }
+
+// writes counts the write transactions of a registry; of a store of tasks it counts
+// the changes, many of which share a transaction.
 type writes struct {
 	Beats int64 `json:"beats"` // for heartbeats
 	Other int64 `json:"other"` // for anything else
