@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	jsonv1 "github.com/go-json-experiment/json/v1"
@@ -225,22 +226,45 @@ func (c *socket) await(
 	}
 	var result json.RawMessage
 	err := waiter.Wait(ctx, &result)
+	if err != nil && errors.Is(err, ctx.Err()) && errors.Is(context.Cause(ctx), carrier.ErrLost) {
+		err = lastAnswer(waiter, &result)
+	}
 	if event != nil {
 		out.events.end(nil)
 		draining.Wait()
 	}
 	switch {
-	case ctx.Err() != nil:
+	case err == nil:
+		return result, nil
+	case errors.Is(err, jsonrpc2.ErrClosed), errors.Is(err, carrier.ErrLost):
+		return nil, carrier.ErrLost
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		c.callOff(call, out.number)
 		return nil, context.Cause(ctx)
-	case errors.Is(err, jsonrpc2.ErrClosed):
-		return nil, carrier.ErrLost
-	case err != nil && out.refusal == unreadable:
+	case out.refusal == unreadable:
 		return nil, errors.New("the agent's answer cannot be read") // none of its own errors
-	case err != nil && out.refusal != nil:
+	case out.refusal != nil:
 		return nil, out.refusal
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
 	}
-	return result, err
+	return nil, err
+}
+
+// answerTime is how long an answer is waited for that may have come just before its
+// connection ended: until jsonrpc2 has told everybody who waits.
+const answerTime = time.Second
+
+// lastAnswer gives the answer to a call whose connection has ended, if it came before
+// that: an agent may say its last word and leave. [carrier.ErrLost] if not.
+func lastAnswer(waiter jsonrpc2.Waiter, result *json.RawMessage) error {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	err := waiter.Wait(ctx, result)
+	if _, answered := errors.AsType[*jsonrpc2.Error](err); err == nil || answered {
+		return err
+	}
+	return carrier.ErrLost
 }
 
 // callOff tells the agent that nobody waits for an answer any more, if it is still

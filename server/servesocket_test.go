@@ -229,3 +229,24 @@ func TestPieceTooLarge(t *testing.T) {
 		t.Errorf("the task: %s, attempt %d", got.Status, got.Attempt)
 	}
 }
+
+// TestAgentAnswersAndLeaves: an answer counts that comes just before the end of its
+// connection.
+func TestAgentAnswersAndLeaves(t *testing.T) {
+	w := start(t, options{})
+	for n := range 100 {
+		id := fmt.Sprint("worker-", n)
+		c := w.serving(1, id)
+		task := w.create(id, "hello")
+		c.answer(c.given(), arc.TaskCompleted, "bye")
+		_ = c.ws.CloseNow()
+		other := w.serving(1, id) // gets it if the answer is lost
+		if got := w.ended(task, arc.TaskWorking, arc.TaskCompleted); got.Status == arc.TaskWorking && got.Attempt == 2 {
+			t.Fatalf("task %d was given out again", n)
+		}
+		if got := w.ended(task); said(got) != "bye" || got.Attempt != 1 {
+			t.Fatalf("task %d: %s %q in attempt %d", n, got.Status, said(got), got.Attempt)
+		}
+		_ = other.ws.CloseNow()
+	}
+}
