@@ -228,7 +228,13 @@ func freeAddress(t *testing.T) string {
 // cannot be waited for, so it looks again and again.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	eventuallyWithin(t, 30*time.Second, what, ok)
+}
+
+// eventuallyWithin is eventually with a patience of its own.
+func eventuallyWithin(t *testing.T, patience time.Duration, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
