@@ -91,17 +91,12 @@ func (c *Client) newPool() *http.Transport {
 // Transport gives a transport for an HTTP client of somebody else, with the same
 // policy, limits and connections, but without Policy.Timeout and Policy.MaxBody: how
 // long a call takes and how much of an answer is read is the caller's matter. Errors
-// are those of [Client.Do]; an [http.Client] hides them in a [*url.Error], whose
+// are [*Refused], [*Unreachable], and the Err of the context if that ended first; an [http.Client] hides them in a [*url.Error], whose
 // text has the whole URL.
 //
 // It judges the form of the URL of every call, and the address when it dials: a
 // call over a kept connection goes to an address that was judged before.
 func (c *Client) Transport() http.RoundTripper { return transport{c} }
-
-// HTTP gives an HTTP client with [Client.Transport] that follows no redirects.
-func (c *Client) HTTP() *http.Client {
-	return &http.Client{Transport: c.Transport(), CheckRedirect: noRedirect}
-}
 
 // Close closes the connections that are at rest. Those in use are closed when
 // their calls end.
@@ -145,7 +140,7 @@ func (t transport) CloseIdleConnections() { t.c.Close() }
 // It sends nothing to the host. Errors: [*Refused]; [*Unreachable] if the name
 // does not resolve; ctx.Err() if that ended first.
 //
-// What Check finds may change until the call; Do judges again.
+// What Check finds may change until the call, which is judged again.
 func (c *Client) Check(ctx context.Context, rawURL string) error {
 	u, err := Parse(rawURL)
 	if err != nil {
@@ -165,14 +160,9 @@ type Answer struct {
 	Cut    bool   // the body is longer than that
 }
 
-// Do sends a request and reads the answer, in Policy.Timeout or until the
-// request's context ends. Errors: [*Refused]; [*Unreachable]; the Err of the
-// context if that ended first.
-func (c *Client) Do(req *http.Request) (*Answer, error) {
-	return c.do(req, c.policy.Timeout)
-}
-
-// do is Do with a time limit of its own.
+// do sends a request and reads the answer, in timeout or until the request's context
+// ends. Errors: [*Refused]; [*Unreachable]; the Err of the context if that ended
+// first.
 func (c *Client) do(req *http.Request, timeout time.Duration) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), timeout)
 	defer cancel()

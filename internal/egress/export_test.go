@@ -2,6 +2,7 @@ package egress
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"syscall"
 )
@@ -35,4 +36,13 @@ func (c *Client) DialWithoutLooking(network, address string) error {
 		err = conn.Close()
 	}
 	return err
+}
+
+// Do sends a request and reads the answer, as the calls of the package do, within
+// Policy.Timeout.
+func (c *Client) Do(req *http.Request) (*Answer, error) { return c.do(req, c.policy.Timeout) }
+
+// HTTP gives an HTTP client with [Client.Transport] that follows no redirects.
+func (c *Client) HTTP() *http.Client {
+	return &http.Client{Transport: c.Transport(), CheckRedirect: noRedirect}
 }

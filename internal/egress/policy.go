@@ -45,11 +45,10 @@ type Policy struct {
 	// Roots are the authorities that https servers are verified by. nil: those of
 	// the system.
 	Roots *x509.CertPool
-	// Timeout is that of a whole call of [Client.Do] or [Client.Check], from the
-	// look-up of the name to the last byte of the answer. 0: [DefaultTimeout].
+	// Timeout is how long [Client.Check] may take. 0: [DefaultTimeout].
 	Timeout time.Duration
-	// MaxBody is how many bytes of an answer's body [Client.Do] reads. 0:
-	// [DefaultMaxBody].
+	// MaxBody is how many bytes are read of the body of an answer to [Client.Probe] and
+	// [Client.Notify]. 0: [DefaultMaxBody].
 	MaxBody int64
 	// HeaderTimeout is the time from the end of a request until its answer begins. 0:
 	// [DefaultHeaderTimeout].

@@ -101,7 +101,7 @@ func saysItIs(body []byte) string {
 
 // Notify posts body as JSON to a URL, within ten seconds (contract, section
 // 1.4), and gives the status of the answer, 0 if none came. Any status but 2xx is
-// also a [*BadStatus]; other errors are those of [Client.Do].
+// also a [*BadStatus]; other errors are [*Refused], [*Unreachable], and that of ctx.
 func (c *Client) Notify(ctx context.Context, url string, body any) (status int, err error) {
 	u, err := Parse(url)
 	if err != nil {
