@@ -150,7 +150,8 @@ func (s *Service) Agents() []arc.Agent {
 	return cards
 }
 
-// CountAgents tells how many cards [Service.Agents] gives, without making them.
+// CountAgents tells how many cards [Service.Agents] gives, without making those of
+// the registry.
 func (s *Service) CountAgents() int {
 	n := len(s.agents)
 	if s.cfg.Remote != nil {
