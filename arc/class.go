@@ -39,9 +39,13 @@ const (
 	ErrInternal Class = "internal error"
 )
 
-// reasonKeysUnavailable is the reason of a refusal that is the server's outage:
-// the token could not be judged.
-const reasonKeysUnavailable = "keys_unavailable"
+// Outage tells whether the failure is the refusal of a token that could not be
+// judged, because its issuer's keys or the revocations cannot be had now: the
+// server's outage, and no fault of the token.
+func (e *Error) Outage() bool {
+	reason := e.Reason()
+	return e.Code.Class() == ErrAuthentication && (reason == "keys_unavailable" || reason == "revocations_unknown")
+}
 
 // Error gives the class in words.
 func (c Class) Error() string { return string(c) }
@@ -65,7 +69,7 @@ func (c Code) Class() Class { return codes[c].class }
 
 // Class gives the class of the failure: that of its code, but
 //
-//   - a token that could not be judged (reason keys_unavailable) is an outage;
+//   - a token that could not be judged is an outage ([Error.Outage]);
 //   - a code that says nothing, because it is unknown or an internal error at a
 //     4xx status, leaves it to the status.
 //
@@ -73,7 +77,7 @@ func (c Code) Class() Class { return codes[c].class }
 func (e *Error) Class() Class {
 	class := e.Code.Class()
 	switch {
-	case class == ErrAuthentication && e.Reason() == reasonKeysUnavailable:
+	case e.Outage():
 		return ErrUnavailable
 	case class == "", class == ErrInternal && e.Status >= 400 && e.Status < 500:
 		return ClassOfStatus(e.Status)

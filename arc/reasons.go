@@ -25,7 +25,7 @@ var reasons = map[Problem][]string{
 	ProblemTooLarge:      {"request_too_large"},
 	ProblemRequest:       {"request_error", "body_unreadable", "body_timeout"},
 	ProblemForbidden:     {"forbidden", "cross_origin", "host_not_allowed"},
-	ProblemUnavailable:   {"service_unavailable", "keys_unavailable", "busy", "draining"},
+	ProblemUnavailable:   {"service_unavailable", "keys_unavailable", "revocations_unknown", "busy", "draining"},
 }
 
 // Reasons gives the snake_case words that say why a problem of this kind

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func BenchmarkSeenBefore(b *testing.B) {
 	iss := arctest.NewIssuer(b)
 	ps := newProviders(b, auth.Config{
 		Providers: []auth.Provider{iss.Provider("test", audience)},
-		Revoked:   func(*auth.Principal) bool { return false },
+		Revoked:   func(context.Context, *auth.Principal) (bool, error) { return false, nil },
 	})
 	validate(b, ps, iss.Mint(b, "RS256", iss.Claims(audience, time.Now())))
 }

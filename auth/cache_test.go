@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"maps"
 	"sync"
 	"testing"
@@ -109,7 +110,7 @@ func TestCacheRaces(t *testing.T) {
 			return p
 		}()},
 		CacheSize: 16,
-		Revoked:   func(p *auth.Principal) bool { return p.Subject == "nobody" },
+		Revoked:   func(_ context.Context, p *auth.Principal) (bool, error) { return p.Subject == "nobody", nil },
 	})
 	claims := iss.Claims(audience, now())
 	var wg sync.WaitGroup

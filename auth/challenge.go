@@ -50,7 +50,7 @@ func challengeError(e *arc.Error) (word, text string) {
 		return "", ""
 	}
 	switch e.Reason() {
-	case ReasonMissingToken, ReasonKeysUnavailable:
+	case ReasonMissingToken, ReasonKeysUnavailable, ReasonRevocationsUnknown:
 		return "", ""
 	}
 	if e.Details["field"] == headerField {

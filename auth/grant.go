@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -97,6 +98,12 @@ func (i *Issuer) Grant(r GrantRequest) (Grant, error) {
 	made, err := i.sign(Claims{
 		Subject: r.ClientID, Scopes: scopes, Agents: client.Agents, Audience: audience, TTL: i.cfg.TokenTTL,
 	})
+	if errors.Is(err, ErrKeysUnknown) {
+		return Grant{}, &OAuthError{
+			Status: http.StatusServiceUnavailable, Code: OAuthUnavailable, RetryAfter: keysRetry,
+			Description: "no token can be signed now", Reason: "keys_unknown",
+		}
+	}
 	if err != nil {
 		return Grant{}, err
 	}

@@ -25,8 +25,14 @@ type IssuerConfig struct {
 	// the ARC endpoint calls itself in its metadata (RFC 9728).
 	Audience []string
 	// KeyFile holds the signing keys. It is made, with mode 0600, if it is missing.
-	// Needed.
+	// Needed unless Keys is given; with it, the file is only read, if it is there while
+	// Keys has none: an issuer that moves to where several share their keys takes its
+	// own along, and its tokens stay good.
 	KeyFile string
+	// Keys, if not nil, keeps the signing keys in the place of KeyFile, for issuers in
+	// several processes that are one to the world. All but the keys has to be configured
+	// alike by hand, the clients included.
+	Keys Keys
 	// ClientsFile holds clients made by [AddClient]; changes count at once. It may
 	// be missing. "": there is none.
 	ClientsFile string
@@ -70,7 +76,7 @@ const (
 // asks [Issuer.Issue] for it.
 type Issuer struct {
 	cfg     IssuerConfig
-	keys    watchedFile[*keyFile]
+	keys    keyHome
 	clients watchedFile[map[string]Client]
 	secrets *secretChecker
 	failed  *failures
@@ -78,23 +84,18 @@ type Issuer struct {
 	verifying singleflight.Group
 }
 
-// OpenIssuer checks the configuration, makes the key file if it is missing and
-// reads both files. Its errors name what to mend and never show a secret.
+// OpenIssuer checks the configuration, makes the keys if there are none and reads keys
+// and clients. Its errors name what to mend and never show a secret.
 func OpenIssuer(cfg IssuerConfig) (*Issuer, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("opening the issuer: %w", err)
 	}
 	i := &Issuer{cfg: cfg, secrets: newSecretChecker(), failed: newFailures()}
-	i.keys.path, i.keys.read = cfg.KeyFile, loadKeyFile
-	i.keys.now, i.keys.log = cfg.Now, cfg.Log
 	i.clients.path, i.clients.read = cfg.ClientsFile, loadClientFile
 	i.clients.now, i.clients.log = cfg.Now, cfg.Log
 	i.clients.missing = func() map[string]Client { return nil }
-	if err := openKeyFile(cfg.KeyFile, cfg.LongestTTL, cfg.Now()); err != nil {
-		return nil, fmt.Errorf("opening the key file: %w", err)
-	}
-	if err := i.keys.open(); err != nil {
-		return nil, fmt.Errorf("opening the key file: %w", err)
+	if err := i.openKeys(); err != nil {
+		return nil, err
 	}
 	if cfg.ClientsFile != "" {
 		if err := i.clients.open(); err != nil {
@@ -111,8 +112,8 @@ func (c *IssuerConfig) complete() error {
 		u.User != nil || strings.ContainsAny(c.URL, "?#") {
 		return fmt.Errorf("URL %q is not an absolute http or https URL without user, query and fragment", c.URL)
 	}
-	if c.KeyFile == "" {
-		return errors.New("no KeyFile is given")
+	if c.KeyFile == "" && c.Keys == nil {
+		return errors.New("neither KeyFile nor Keys is given")
 	}
 	if c.TokenTTL == 0 {
 		c.TokenTTL = defaultTokenTTL
@@ -138,6 +139,34 @@ func (c *IssuerConfig) complete() error {
 		c.Now = time.Now
 	}
 	return nil
+}
+
+// openKeys opens what keeps the keys.
+func (i *Issuer) openKeys() error {
+	if i.cfg.Keys == nil {
+		file := &fileKeys{watchedFile[*keyFile]{path: i.cfg.KeyFile, read: loadKeyFile, now: i.cfg.Now, log: i.cfg.Log}}
+		if err := openKeyFile(i.cfg.KeyFile, i.cfg.LongestTTL, i.cfg.Now()); err != nil {
+			return fmt.Errorf("opening the key file: %w", err)
+		}
+		if err := file.open(); err != nil {
+			return fmt.Errorf("opening the key file: %w", err)
+		}
+		i.keys = file
+		return nil
+	}
+	shared := &sharedKeys{store: i.cfg.Keys, now: i.cfg.Now, log: i.cfg.Log}
+	if err := shared.open(i.cfg.KeyFile, i.cfg.LongestTTL); err != nil {
+		return fmt.Errorf("opening the signing keys: %w", err)
+	}
+	i.keys = shared
+	return nil
+}
+
+// Ready tells whether tokens can be signed: the keys that several processes share have
+// been looked at of late. The error is [ErrKeysUnknown].
+func (i *Issuer) Ready() error {
+	i.keys.get(false)
+	return i.keys.current()
 }
 
 // Provider describes this issuer to [NewProviders]. Its keys are read in this

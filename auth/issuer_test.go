@@ -216,7 +216,7 @@ func TestOpenIssuerRefuses(t *testing.T) {
 		`URL "arcd.test" is not`:             func(c *auth.IssuerConfig) { c.URL = "arcd.test" },
 		`URL "https://a?b" is not`:           func(c *auth.IssuerConfig) { c.URL = "https://a?b" },
 		`URL "https://u:p@a" is not`:         func(c *auth.IssuerConfig) { c.URL = "https://u:p@a" },
-		"no KeyFile is given":                func(c *auth.IssuerConfig) { c.KeyFile = "" },
+		"neither KeyFile nor Keys is given":  func(c *auth.IssuerConfig) { c.KeyFile = "" },
 		"TokenTTL -1s":                       func(c *auth.IssuerConfig) { c.TokenTTL = -time.Second },
 		"TokenTTL 25h0m0s":                   func(c *auth.IssuerConfig) { c.TokenTTL = 25 * time.Hour },
 		"TokenTTL 1.5s":                      func(c *auth.IssuerConfig) { c.TokenTTL = 1500 * time.Millisecond },

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,7 +16,7 @@ import (
 // claims, into the one refusal that comes first in our order; then it adds the
 // checks that golang-jwt does not have. It is the only place that decides
 // between -44001 and -44004.
-func (ps *Providers) judge(report error, p *provider, c *tokenClaims, who *Principal) *arc.Error {
+func (ps *Providers) judge(ctx context.Context, report error, p *provider, c *tokenClaims, who *Principal) *arc.Error {
 	is := func(target error) bool { return errors.Is(report, target) }
 	switch {
 	case is(jwt.ErrTokenSignatureInvalid), is(jwt.ErrTokenUnverifiable):
@@ -28,8 +29,9 @@ func (ps *Providers) judge(report error, p *provider, c *tokenClaims, who *Princ
 		return refuse(ReasonWrongAudience, report)
 	case is(jwt.ErrTokenNotValidYet), is(jwt.ErrTokenUsedBeforeIssued):
 		return refuse(ReasonNotYetValid, report)
-	case ps.cfg.Revoked != nil && ps.cfg.Revoked(who):
-		return refuse(ReasonRevoked, nil)
+	}
+	if refusal := ps.revoked(ctx, who); refusal != nil {
+		return refusal
 	}
 	if refusal := p.complete(c, who); refusal != nil {
 		return refusal
@@ -43,6 +45,23 @@ func (ps *Providers) judge(report error, p *provider, c *tokenClaims, who *Princ
 	// Nothing that golang-jwt reports today comes here; what it may report
 	// one day must not pass.
 	return refuse(ReasonMalformed, report)
+}
+
+// revoked asks whether the token was taken back. Where that cannot be told it is not
+// taken: a token that was stolen, and revoked for that, must not become good again
+// because the store is down.
+func (ps *Providers) revoked(ctx context.Context, who *Principal) *arc.Error {
+	if ps.cfg.Revoked == nil {
+		return nil
+	}
+	over, err := ps.cfg.Revoked(ctx, who)
+	switch {
+	case err != nil:
+		return revocationsUnknown(err)
+	case over:
+		return refuse(ReasonRevoked, nil)
+	}
+	return nil
 }
 
 // complete checks that the token has the claims of its profile and is an access

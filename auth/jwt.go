@@ -103,7 +103,8 @@ func (ps *Providers) Ready() error {
 //	            └─ admit: scopes, agents, typ, alg     malformed, policy, alg_not_allowed
 //	                 └─ keyStore.find                  unknown_key, alg_not_allowed, keys_unavailable
 //	                      └─ golang-jwt, judge         bad_signature, wrong_audience, not_yet_valid,
-//	                                                   revoked, missing_claim, policy, expired
+//	                                                   revoked, revocations_unknown, missing_claim,
+//	                                                   policy, expired
 //
 // The principal is shared by all calls with one token.
 func (ps *Providers) Validate(ctx context.Context, token string) (*Principal, error) {
@@ -114,7 +115,7 @@ func (ps *Providers) Validate(ctx context.Context, token string) (*Principal, er
 	var buffer [2048]byte
 	hash := sha256.Sum256(append(buffer[:0], token...))
 	if v := ps.seen.get(&hash); v != nil && !v.key.withdrawn.Load() && v.provider.keys.current() != nil {
-		if err := ps.recheck(v); err != nil {
+		if err := ps.recheck(ctx, v); err != nil {
 			return nil, err
 		}
 		return v.principal, nil
@@ -129,14 +130,15 @@ func (ps *Providers) Validate(ctx context.Context, token string) (*Principal, er
 
 // recheck judges again, in the same order, what time and revocation can have
 // changed.
-func (ps *Providers) recheck(v *verdict) *arc.Error {
+func (ps *Providers) recheck(ctx context.Context, v *verdict) *arc.Error {
 	now := ps.cfg.Now()
-	switch {
-	case now.Before(v.notBefore.Add(-ps.cfg.Leeway)):
+	if now.Before(v.notBefore.Add(-ps.cfg.Leeway)) {
 		return refuse(ReasonNotYetValid, nil)
-	case ps.cfg.Revoked != nil && ps.cfg.Revoked(v.principal):
-		return refuse(ReasonRevoked, nil)
-	case !now.Before(v.principal.Expires.Add(ps.cfg.Leeway)):
+	}
+	if refusal := ps.revoked(ctx, v.principal); refusal != nil {
+		return refusal
+	}
+	if !now.Before(v.principal.Expires.Add(ps.cfg.Leeway)) {
 		return expired(v.principal.Expires)
 	}
 	return nil
@@ -169,7 +171,7 @@ func (ps *Providers) verify(ctx context.Context, token string) (*verdict, *arc.E
 	}
 	who.KeyID = key.id
 	_, err = p.parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return key.public, nil })
-	if refusal := ps.judge(err, p, claims, who); refusal != nil {
+	if refusal := ps.judge(ctx, err, p, claims, who); refusal != nil {
 		return nil, refusal
 	}
 	return &verdict{principal: who, provider: p, key: key, notBefore: claims.startsAt()}, nil

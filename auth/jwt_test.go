@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"maps"
 	"strings"
 	"testing"
@@ -323,7 +324,9 @@ func TestRevoked(t *testing.T) {
 	revoked := false
 	ps := newProviders(t, auth.Config{
 		Providers: []auth.Provider{iss.Provider("test", audience)},
-		Revoked:   func(p *auth.Principal) bool { return revoked && p.TokenID != "" },
+		Revoked: func(_ context.Context, p *auth.Principal) (bool, error) {
+			return revoked && p.TokenID != "", nil
+		},
 	})
 	token := iss.Token(t, audience)
 	judged(t, ps, token, "")

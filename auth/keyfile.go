@@ -19,7 +19,8 @@ const (
 	keyRetired = "retired" // verifies what it signed, until Until
 )
 
-// keyFile is the content of an issuer's key file.
+// keyFile is the content of an issuer's key file, and of the [Keys] that issuers of
+// several processes share.
 type keyFile struct {
 	Version int `json:"version"` // 1
 	// TokenTTL is the longest life that an issuer of this file gives to tokens
@@ -34,6 +35,9 @@ type issuerKey struct {
 	ID      string    `json:"kid"` // RFC 7638 thumbprint
 	State   string    `json:"state"`
 	Created time.Time `json:"created"`
+	// From is when the key begins to sign: a while after it was made, where several
+	// processes have to learn of it before they meet its tokens. Zero: at once.
+	From time.Time `json:"from,omitzero"`
 	// Until is when the last token that the key signed has surely expired. On a
 	// signing key it is set only by tokens that live longer than TokenTTL.
 	Until time.Time `json:"until,omitzero"`
@@ -74,30 +78,36 @@ func loadKeyFile(path string) (*keyFile, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return f, seen, f.check(path)
+}
+
+// check tells what is wrong with keys that were read from a place, and fills in their
+// private halves.
+func (f *keyFile) check(place string) error {
 	if f.Version != 1 {
-		return nil, nil, fmt.Errorf("%s is of version %d, which this arcd does not know", path, f.Version)
+		return fmt.Errorf("%s is of version %d, which this arcd does not know", place, f.Version)
 	}
 	signing := 0
 	for i := range f.Keys {
 		k := &f.Keys[i]
 		seed, err := base64.RawURLEncoding.Strict().DecodeString(k.Seed)
 		if err != nil || len(seed) != ed25519.SeedSize {
-			return nil, nil, fmt.Errorf("%s: the seed of key %q is not base64url of %d bytes", path, k.ID, ed25519.SeedSize)
+			return fmt.Errorf("%s: the seed of key %q is not base64url of %d bytes", place, k.ID, ed25519.SeedSize)
 		}
 		k.private = ed25519.NewKeyFromSeed(seed)
 		switch {
 		case k.ID != thumbprint(k.public()):
-			return nil, nil, fmt.Errorf("%s: kid %q is not the thumbprint of its key", path, k.ID)
+			return fmt.Errorf("%s: kid %q is not the thumbprint of its key", place, k.ID)
 		case k.State == keySigning:
 			signing++
 		case k.State != keyRetired:
-			return nil, nil, fmt.Errorf("%s: key %q has the unknown state %q", path, k.ID, k.State)
+			return fmt.Errorf("%s: key %q has the unknown state %q", place, k.ID, k.State)
 		}
 	}
 	if signing != 1 {
-		return nil, nil, fmt.Errorf("%s has %d signing keys, not one", path, signing)
+		return fmt.Errorf("%s has %d signing keys, not one", place, signing)
 	}
-	return f, seen, nil
+	return nil
 }
 
 // openKeyFile makes the file if it is missing and sees to it that rotations wait
@@ -115,7 +125,7 @@ func openKeyFile(path string, ttl time.Duration, now time.Time) error {
 		f, _, err := loadKeyFile(path) // another process may have been faster
 		if errors.Is(err, fs.ErrNotExist) {
 			f = &keyFile{Version: 1}
-			err = f.rotate(now)
+			err = f.rotate(now, 0)
 		}
 		if err != nil {
 			return err
@@ -146,22 +156,26 @@ func changeKeyFile(path string, change func(*keyFile) error) error {
 func RotateKeys(file string) error { return rotateKeys(file, time.Now()) }
 
 func rotateKeys(file string, now time.Time) error {
-	if err := changeKeyFile(file, func(f *keyFile) error { return f.rotate(now) }); err != nil {
+	if err := changeKeyFile(file, func(f *keyFile) error { return f.rotate(now, 0) }); err != nil {
 		return fmt.Errorf("rotating keys: %w", err)
 	}
 	return nil
 }
 
-// rotate is one rotation as of now.
-func (f *keyFile) rotate(now time.Time) error {
+// rotate is one rotation as of now. The new key signs after lead, if there is
+// another until then.
+func (f *keyFile) rotate(now time.Time, lead time.Duration) error {
 	next, err := newIssuerKey(now)
 	if err != nil {
 		return err
 	}
+	if lead > 0 && len(f.Keys) > 0 {
+		next.From = now.Add(lead).UTC()
+	}
 	for i := range f.Keys {
 		if k := &f.Keys[i]; k.State == keySigning {
 			k.State = keyRetired
-			last := now.Add(time.Duration(f.TokenTTL)*time.Second + clockSlack)
+			last := now.Add(lead + time.Duration(f.TokenTTL)*time.Second + clockSlack)
 			if k.Until.Before(last) {
 				k.Until = last.UTC().Truncate(time.Second)
 			}
@@ -171,10 +185,27 @@ func (f *keyFile) rotate(now time.Time) error {
 	return nil
 }
 
-// signing gives the key that signs.
-func (f *keyFile) signing() *issuerKey {
-	i := slices.IndexFunc(f.Keys, func(k issuerKey) bool { return k.State == keySigning })
-	return &f.Keys[i] // loadKeyFile saw to it that there is one
+// signing gives the key that signs: until the newest one may, the newest of those
+// before it that may.
+func (f *keyFile) signing(now time.Time) *issuerKey {
+	at := slices.IndexFunc(f.Keys, func(k issuerKey) bool { return k.State == keySigning }) // check saw to it that there is one
+	for i := at; i >= 0; i-- {
+		if k := &f.Keys[i]; !now.Before(k.From) && k.published(now) {
+			return k
+		}
+	}
+	return &f.Keys[at]
+}
+
+// keepLong keeps keys published until then: that which signs now, and that which does
+// next.
+func (f *keyFile) keepLong(now, until time.Time) {
+	for i := range f.Keys {
+		k := &f.Keys[i]
+		if (k.State == keySigning || k == f.signing(now)) && k.Until.Before(until) {
+			k.Until = until.UTC().Truncate(time.Second)
+		}
+	}
 }
 
 func (k *issuerKey) public() ed25519.PublicKey { return k.private.Public().(ed25519.PublicKey) }

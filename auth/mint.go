@@ -43,9 +43,10 @@ type Minted struct {
 var issuerClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "agent_id"}
 
 // Issue signs a token with any claims, without asking whether somebody may have
-// it: that is [Issuer.Grant]. A life beyond LongestTTL is noted in the key file,
-// so that a rotation keeps its key published for as long; up to it, no file is
-// written. Claims that no validator could read are an error.
+// it: that is [Issuer.Grant]. A life beyond LongestTTL is noted beside the keys, so
+// that a rotation keeps its key published for as long; up to it, nothing is written.
+// Claims that no validator could read are an error, and so is that the keys are not
+// known now ([ErrKeysUnknown]).
 func (i *Issuer) Issue(c Claims) (Minted, error) {
 	if c.TTL == 0 {
 		c.TTL = i.cfg.TokenTTL
@@ -96,19 +97,19 @@ func (c *Claims) check() error {
 
 // noteLongToken keeps the signing key published until then, once it is retired.
 func (i *Issuer) noteLongToken(until time.Time) error {
-	err := changeKeyFile(i.cfg.KeyFile, func(f *keyFile) error {
-		if k := f.signing(); k.Until.Before(until) {
-			k.Until = until.UTC().Truncate(time.Second)
-		}
+	return i.keys.change(func(f *keyFile) error {
+		f.keepLong(i.cfg.Now(), until)
 		return nil
 	})
-	i.keys.get(true)
-	return err
 }
 
 // sign makes the token (RFC 9068 section 2).
 func (i *Issuer) sign(c Claims) (Minted, error) {
-	key := i.keys.get(false).signing()
+	keys := i.keys.get(false)
+	if err := i.keys.current(); err != nil {
+		return Minted{}, fmt.Errorf("signing a token: %w", err)
+	}
+	key := keys.signing(i.cfg.Now())
 	made := Minted{ID: c.ID, Issued: i.cfg.Now().UTC().Truncate(time.Second)}
 	made.Expires = made.Issued.Add(c.TTL)
 	if c.TTL < 0 {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -75,8 +76,9 @@ type Config struct {
 	// negative: none; at most 120 seconds.
 	Leeway time.Duration
 	// Revoked, if not nil, is asked on every call, for cached tokens too. It
-	// must be quick.
-	Revoked func(*Principal) bool
+	// must be quick. An error says that it cannot be known now: the token is
+	// refused, as one that may be good again soon ([ReasonRevocationsUnknown]).
+	Revoked func(context.Context, *Principal) (bool, error)
 	// Now is the clock. Nil: [time.Now].
 	Now func() time.Time
 	// Log takes the alarms about keys. The zero value logs nothing.

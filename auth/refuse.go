@@ -22,6 +22,8 @@ const (
 	ReasonPolicy          = "policy"           // genuine, but not to be used here, such as an ID token
 	ReasonExpired         = "expired"          // exp is past, and nothing else is wrong
 	ReasonKeysUnavailable = "keys_unavailable" // the issuer's keys cannot be had now; try again
+	// ReasonRevocationsUnknown: what was revoked of late cannot be told now; try again.
+	ReasonRevocationsUnknown = "revocations_unknown"
 )
 
 // invalidToken is the one sentence for every bad token: what exactly is wrong
@@ -53,6 +55,19 @@ func keysUnavailable(cause error) *arc.Error {
 	e := arc.Errorf(arc.CodeUnauthenticated, "the token cannot be checked now; its issuer's keys are not available").
 		With("reason", ReasonKeysUnavailable).With("retryable", true).Because(cause)
 	e.RetryAfter = keysRetry
+	return e
+}
+
+// revocationsRetry is the Retry-After of revocations_unknown: a store that comes back
+// is noticed within a second.
+const revocationsRetry = 2 * time.Second
+
+// revocationsUnknown reports our trouble too: nobody can tell whether the token was
+// taken back.
+func revocationsUnknown(cause error) *arc.Error {
+	e := arc.Errorf(arc.CodeUnauthenticated, "the server cannot use its database now; whether the token was revoked is not known").
+		With("reason", ReasonRevocationsUnknown).With("retryable", true).Because(cause)
+	e.RetryAfter = revocationsRetry
 	return e
 }
 

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,7 +74,7 @@ func TestViewForgets(t *testing.T) {
 		p := iss.Provider("test", audience)
 		p.JWKSURI = iss.URL + "/jwks"
 		ps := newProviders(t, auth.Config{
-			Providers: []auth.Provider{p}, Transport: iss, Revoked: func(*auth.Principal) bool { return revoked },
+			Providers: []auth.Provider{p}, Transport: iss, Revoked: func(context.Context, *auth.Principal) (bool, error) { return revoked, nil },
 		})
 		go ps.Run(t.Context())
 		synctest.Wait()

@@ -99,7 +99,10 @@ func (d *Directory) Agent(id string) (methods.Agent, bool) {
 	}
 	a.Elsewhere = true
 	a.Room = func() int { return d.room(id) }
-	a.AtHand = func() bool { return d.cfg.Sockets != nil && d.cfg.Sockets.Room(id) >= 0 }
+	if sockets := d.cfg.Sockets; sockets != nil {
+		a.AtHand = func() bool { return sockets.Room(id) >= 0 }
+		a.Connected = func() bool { return sockets.Elsewhere(id) }
+	}
 	a.Runner = &conversation{
 		id: id, poll: d.cfg.Poll, log: d.cfg.Log,
 		reach: func() (Line, bool, error) { return d.reach(id) },

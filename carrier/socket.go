@@ -23,8 +23,8 @@ type Peer interface {
 }
 
 // Sockets knows the agents that dialled in: which connections serve an agent, and
-// how much more each of them takes. The zero value is ready for use; its fields must
-// be set before.
+// how much more each of them takes; and which agents dialled in to other replicas. It is
+// a [methods.Presence]. The zero value is ready for use; its fields must be set before.
 type Sockets struct {
 	// Wake is called, without delay and without locks held, when an agent takes tasks
 	// that it did not take before. Nil: nobody wants to know.
@@ -35,8 +35,9 @@ type Sockets struct {
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 
-	mu     sync.Mutex // guards agents and all that they and their posts hold
-	agents map[string]*dialled
+	mu      sync.Mutex // guards agents and all that they and their posts hold, and changed
+	agents  map[string]*dialled
+	changed chan struct{} // closed when other agents are connected; nil: nobody waits
 }
 
 // remembered is how long an agent is known whose last connection has ended: its
@@ -46,9 +47,10 @@ const remembered = 24 * time.Hour
 // dialled is an agent that dialled in.
 type dialled struct {
 	posts   []*Post
+	there   bool      // it is connected to another replica
 	waiting []*waiter // calls for want of a place, oldest first
 	starved bool      // somebody was told that there is no room
-	left    time.Time // when the last of its connections ended; zero: there are some
+	left    time.Time // when the last of its connections ended, anywhere; zero: there are some
 }
 
 // waiter waits for a place at an agent. Who answers it closes the channel first to
@@ -98,6 +100,9 @@ func (p *Post) set(ids []string, capacity int, leaves bool) {
 	p.ids, p.capacity = slices.Clone(ids), capacity
 	for _, id := range ids {
 		a := s.dialled(id)
+		if len(a.posts) == 0 {
+			s.change()
+		}
 		if a.left = (time.Time{}); !slices.Contains(a.posts, p) {
 			a.posts = append(a.posts, p)
 		}
@@ -128,7 +133,10 @@ func (s *Sockets) withdraw(id string, p *Post) {
 	if len(a.posts) > 0 {
 		return
 	}
-	a.left = s.now()
+	s.change()
+	if !a.there {
+		a.left = s.now()
+	}
 	for _, w := range a.waiting {
 		close(w.ready)
 	}
@@ -255,16 +263,74 @@ func (s *Sockets) Room(id string) int {
 	return max(room, 0)
 }
 
-// Seen tells whether the agent has dialled in, now or lately.
+// change tells who waits that other agents are connected.
+func (s *Sockets) change() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// Here gives the ids of the agents that are connected to this process, sorted, and a
+// channel that is closed when they are others.
+func (s *Sockets) Here() (ids []string, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, a := range s.agents {
+		if len(a.posts) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return ids, s.changed
+}
+
+// There takes the ids of the agents that are connected to other replicas, in place of
+// those before.
+func (s *Sockets) There(ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	there := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		there[id] = true
+		a := s.dialled(id)
+		a.there, a.left = true, time.Time{}
+	}
+	for id, a := range s.agents {
+		if a.there && !there[id] {
+			if a.there = false; len(a.posts) == 0 {
+				a.left = s.now()
+			}
+		}
+	}
+}
+
+// Elsewhere tells whether the agent is connected to another replica.
+func (s *Sockets) Elsewhere(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.agents[id]
+	return a != nil && a.there
+}
+
+// Seen tells whether the agent has dialled in, to this process or another replica, now
+// or lately.
 func (s *Sockets) Seen(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget()
-	return s.agents[id] != nil
+	a := s.agents[id]
+	if a != nil && a.forgotten(s.now()) {
+		delete(s.agents, id)
+		a = nil
+	}
+	return a != nil
 }
 
-// Cards gives the cards of the agents that dialled in, now or lately, by id. Such an
-// agent says nothing of itself but its id.
+// Cards gives the cards of the agents that dialled in, to this process or another
+// replica, now or lately, by id. Such an agent says nothing of itself but its id.
 func (s *Sockets) Cards() []arc.Agent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -272,7 +338,7 @@ func (s *Sockets) Cards() []arc.Agent {
 	cards := make([]arc.Agent, 0, len(s.agents))
 	for _, id := range slices.Sorted(maps.Keys(s.agents)) {
 		card := arc.Agent{ID: id, Name: id, Capabilities: []string{}, Status: arc.AgentActive}
-		if len(s.agents[id].posts) == 0 {
+		if a := s.agents[id]; len(a.posts) == 0 && !a.there {
 			card.Status = arc.AgentInactive
 		}
 		cards = append(cards, card)
@@ -283,7 +349,10 @@ func (s *Sockets) Cards() []arc.Agent {
 // forget forgets the agents that have been away for long.
 func (s *Sockets) forget() {
 	now := s.now()
-	maps.DeleteFunc(s.agents, func(_ string, a *dialled) bool {
-		return !a.left.IsZero() && now.Sub(a.left) >= remembered
-	})
+	maps.DeleteFunc(s.agents, func(_ string, a *dialled) bool { return a.forgotten(now) })
+}
+
+// forgotten tells whether the agent has been away for long.
+func (a *dialled) forgotten(now time.Time) bool {
+	return !a.left.IsZero() && now.Sub(a.left) >= remembered
 }

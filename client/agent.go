@@ -55,6 +55,9 @@ type Agent struct {
 // with it, and the old one stays until its work has ended. A source that has no other
 // token is asked again until the token has expired.
 //
+// A server that is about to stop says so. A new connection is made then, too, which finds
+// another server where there are several behind one address.
+//
 // It ends with an error only when another try would be vain: fields that make no
 // sense ([arc.ErrInvalid]), no other token than one that was refused
 // ([arc.ErrAuthentication]), a token without the scope ([arc.ErrScope]) or that

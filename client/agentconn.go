@@ -38,6 +38,8 @@ type agentConn struct {
 	silent  atomic.Bool    // it was cut because the server was not heard of
 	worked  atomic.Bool    // work was done over it
 	room    chan struct{}  // holds one for each stretch of work that the handler does, here or on the connection before
+	moving  chan struct{}  // closed when the server is about to stop
+	moved   sync.Once      // closes it
 
 	mu       sync.Mutex // guards what follows
 	patience time.Duration
@@ -50,7 +52,9 @@ type agentConn struct {
 }
 
 func newAgentConn(a *Agent, token string) *agentConn {
-	return &agentConn{agent: a, token: token, works: make(map[*Work]struct{}), room: make(chan struct{}, a.capacity())}
+	return &agentConn{
+		agent: a, token: token, works: make(map[*Work]struct{}), room: make(chan struct{}, a.capacity()), moving: make(chan struct{}),
+	}
 }
 
 // begin starts to read.

@@ -55,6 +55,8 @@ func (c *agentConn) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Re
 		return
 	}
 	switch call.Method {
+	case "agent.move":
+		c.moved.Do(func() { close(c.moving) })
 	case "agent.cancel":
 		c.callOff(func(w *Work) bool { return w.id.String() == string(call.Params.ID) })
 	case "task.create", "chat.start", "chat.message":

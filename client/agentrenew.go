@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -54,13 +55,14 @@ func (c *agentConn) renewal() (after time.Duration, never bool) {
 }
 
 // hold keeps a connection, and has another one take its place before its token
-// expires: the new one serves first, then the old one takes no more work and stays
-// until what it has in hand has ended. It gives the connection that has ended, or
-// that was the last when ctx did, and why.
+// expires or its server stops: the new one serves first, then the old one takes no more
+// work and stays until what it has in hand has ended. It gives the connection that has
+// ended, or that was the last when ctx did, and why.
 //
 //	hold
 //	├─ run      the connection at hand, until it ends
 //	├─ renew    at half of its token's time: another token, another connection
+//	├─ move     when its server is about to stop: a connection to another one
 //	└─ retire   the one before, on a goroutine of old
 func (a *Agent) hold(ctx context.Context, c *agentConn, old *sync.WaitGroup) (*agentConn, error) {
 	for {
@@ -74,22 +76,21 @@ func (a *Agent) hold(ctx context.Context, c *agentConn, old *sync.WaitGroup) (*a
 	}
 }
 
-// successor waits until a connection's token is due and gives the connection that
-// takes its place; nil if the connection ends first, or its token cannot be renewed.
+// successor waits until a connection's token is due, or its server is about to stop,
+// and gives the connection that takes its place; nil if the connection ends first.
 func (a *Agent) successor(ctx context.Context, c *agentConn) *agentConn {
 	for {
-		after, never := c.renewal()
-		if never {
-			return nil
+		var due <-chan time.Time
+		if after, never := c.renewal(); !never {
+			due = time.After(after)
 		}
-		timer := time.NewTimer(after)
 		select {
-		case <-timer.C:
+		case <-due:
+		case <-c.moving:
+			return a.move(ctx, c)
 		case <-c.conn.DisconnectNotify():
-			timer.Stop()
 			return nil
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		}
 		next, err := a.renew(ctx, c)
@@ -119,6 +120,43 @@ func (a *Agent) renew(ctx context.Context, c *agentConn) (*agentConn, error) {
 	if !expiryOf(token).After(expiryOf(c.token)) && !expiryOf(token).IsZero() {
 		return nil, ErrNoNewToken // one that lives no longer is no use
 	}
+	return a.replace(dialing, c, token)
+}
+
+// longestMove is the longest pause between two tries to reach another server than the
+// one that is about to stop.
+const longestMove = 2 * time.Second
+
+// move makes the connection that takes the place of c, to another server if whoever
+// spreads the connections has one; nil if c ends first. It is no failure that there is
+// none: the connection may as well end and be made anew.
+func (a *Agent) move(ctx context.Context, c *agentConn) *agentConn {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, longestMove) {
+		dialing, cancel := context.WithTimeout(ctx, dialTime)
+		x := &exchange{name: serveMethod, url: a.Client.endpoint(), tokens: a.Client.Token}
+		token, err := a.Client.bearer(dialing, x, "")
+		if err == nil {
+			var next *agentConn
+			if next, err = a.replace(dialing, c, token); err == nil {
+				cancel()
+				return next
+			}
+		}
+		cancel()
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+			continue
+		case <-c.conn.DisconnectNotify():
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		return nil
+	}
+}
+
+// replace makes a connection that serves in place of c.
+func (a *Agent) replace(dialing context.Context, c *agentConn, token string) (*agentConn, error) {
 	next := newAgentConn(a, token)
 	next.room = c.room
 	if err := next.dial(dialing); err != nil {

@@ -38,12 +38,17 @@ type Agent struct {
 	// is gone.
 	KeepTurns bool
 	// Room tells how many more tasks the agent would take right now, beside
-	// Concurrency; negative: it is away, and its tasks wait in the queue. Nil: it
-	// always takes them. Whoever gives it calls [Service.Wake] when there is room again.
+	// Concurrency; negative: it cannot be reached from this process, and its tasks wait
+	// in the queue. Nil: it always takes them. Whoever gives it calls [Service.Wake] when
+	// there is room again.
 	Room func() int
-	// AtHand tells, of an agent elsewhere, whether it is connected right now and knows
-	// its tasks by our ids: then claiming a task gives it to the agent. Nil: it is not.
+	// AtHand tells, of an agent elsewhere, whether it is connected to this process right
+	// now and knows its tasks by our ids: then claiming a task gives it to the agent. Nil:
+	// it is not.
 	AtHand func() bool
+	// Connected tells whether the agent is connected to another replica, one at least,
+	// which then takes what waits for it in the queue. Nil: it is not.
+	Connected func() bool
 }
 
 // Remote knows the agents outside this process, and how to reach them. Its methods
@@ -67,7 +72,11 @@ type agent struct {
 	mu      sync.Mutex // guards what follows
 	looking bool       // somebody looks at its queue
 	again   bool       // and has to look once more
+	clear   bool       // all that was seen to wait there has been claimed
+	later   bool       // the queue is looked at again in a moment
 	share   share      // used by who looks
+
+	left map[string]time.Time // used by who looks: tasks that are left to other replicas, and since when
 }
 
 func newAgent(id string, a Agent) *agent {
@@ -83,7 +92,8 @@ func newAgent(id string, a Agent) *agent {
 	return &agent{Agent: a, id: id, turn: make(chan struct{}, a.Turns), slots: make(chan struct{}, a.Concurrency)}
 }
 
-// room tells how many more tasks the agent takes now; negative: it is away.
+// room tells how many more tasks the agent takes now from this process; negative: it
+// cannot be reached from here.
 func (a *agent) room() int {
 	free := cap(a.slots) - len(a.slots)
 	if a.Room != nil {
@@ -91,6 +101,19 @@ func (a *agent) room() int {
 	}
 	return free
 }
+
+// connected tells whether another replica has a connection of the agent.
+func (a *agent) connected() bool { return a.Connected != nil && a.Connected() }
+
+// away tells that the agent can be reached neither from here nor, as far as is known,
+// from another replica.
+func (a *agent) away() bool { return a.Room != nil && a.Room() < 0 && !a.connected() }
+
+// onlyThere tells that another replica has to do what the agent is asked.
+func (a *agent) onlyThere() bool { return a.Room != nil && a.Room() < 0 && a.connected() }
+
+// atHand tells whether the agent is connected to this process.
+func (a *agent) atHand() bool { return a.AtHand != nil && a.AtHand() }
 
 // agent finds an agent by its id: one of this server's own, or one elsewhere.
 func (s *Service) agent(id string) (*agent, bool) {
@@ -173,7 +196,7 @@ func (s *Service) Agent(id string) (card arc.Agent, ok bool) {
 		ID: id, Name: a.Name, Description: a.Description, Version: a.Version,
 		Capabilities: a.Capabilities, Status: arc.AgentActive,
 	}
-	if a.room() < 0 {
+	if a.away() {
 		card.Status = arc.AgentInactive
 	}
 	if card.Capabilities == nil {
@@ -245,7 +268,7 @@ func (a *agent) unavailable() error {
 	switch {
 	case a.Runner == nil:
 		reason = "no_runner"
-	case a.Room != nil && a.Room() < 0:
+	case a.away():
 		reason = "agent_away"
 	default:
 		return nil
@@ -283,7 +306,7 @@ func (s *Service) waiting(th *thread) *arc.Waiting {
 	case !th.Ready:
 		return nil
 	}
-	if a, ok := s.agent(th.Agent); ok && a.room() >= 0 {
+	if a, ok := s.agent(th.Agent); ok && !a.away() {
 		return nil
 	}
 	since := th.Updated

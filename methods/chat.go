@@ -148,7 +148,7 @@ func (s *Service) EndChat(ctx context.Context, c *rpc.Call, p arc.EndChatParams)
 			return nil, err
 		}
 		ch := &change{}
-		th.close(ch, s.now(), p.Reason)
+		s.closeChat(th, ch, s.now(), p.Reason)
 		return ch, nil
 	})
 	if err != nil {
@@ -159,10 +159,10 @@ func (s *Service) EndChat(ctx context.Context, c *rpc.Call, p arc.EndChatParams)
 }
 
 // endElsewhere tells the agent of a chat, if it is elsewhere, that the chat is
-// closed. Nobody waits for that.
+// closed, unless another replica does. Nobody waits for that.
 func (s *Service) endElsewhere(th *thread, reason string) {
 	a, ok := s.agent(th.Agent)
-	if !ok || th.rec.Binding.ID == "" {
+	if !ok || th.rec.Binding.ID == "" || th.Ready {
 		return
 	}
 	if ender, ok := a.Runner.(ChatEnder); ok {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -366,5 +367,27 @@ func TestReceive(t *testing.T) {
 	w.must(alice(), "task.send", "waits", m{"taskId": id, "message": text("late news")})
 	if task := w.until(id, arc.TaskCompleted); task.Artifacts[0].Parts[0].Text() != "late news" {
 		t.Errorf("artifact = %+v", task.Artifacts)
+	}
+}
+
+// Who names the number of a turn's failed end may have seen a piece under it that was lost
+// with its process, so the failure is told again.
+func TestResumeBehindAFailedEnd(t *testing.T) {
+	broken := methods.RunnerFunc(func(ctx context.Context, turn *methods.Turn) error {
+		return errors.Join(turn.Write(ctx, "one"), errors.New("broken"))
+	})
+	w := start(t, methods.Config{Agents: map[string]methods.Agent{"broken": {Runner: broken}}})
+	read := func(c *rpc.Call, params m) (names []string, last int64) {
+		_ = w.streaming(t.Context(), c, params, func(p piece) bool {
+			names, last = append(names, p.name), p.seq
+			return true
+		})
+		return names, last
+	}
+	_, last := read(call("chat.start", "broken"), m{"chatId": "o", "stream": true, "initialMessage": text("x")})
+	c := call("chat.message", "broken")
+	c.Resume, c.LastSeq = true, last
+	if again, _ := read(c, m{"chatId": "o", "stream": true}); !slices.Equal(again, []string{"error", "done"}) {
+		t.Errorf("the resumed stream has %q, want the failure and the end", again)
 	}
 }

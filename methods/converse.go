@@ -44,7 +44,7 @@ func (w *work) unread(ctx context.Context) (m arc.Message, ok bool, err error) {
 	if err != nil || int64(t.Items) <= w.given.Load() {
 		return m, false, err
 	}
-	items, err := w.s.store.Items(ctx, w.id)
+	items, err := w.s.store.Items(ctx, t)
 	if err != nil {
 		return m, false, err
 	}
@@ -146,13 +146,14 @@ func (s *Service) mayTakeOver(ctx context.Context, w *work, other string) error 
 }
 
 // callOff ends the work on a task that has ended: that of whoever had the lease, or, if
-// nobody works on it here, what an agent elsewhere has in hand.
+// nobody works on it, here or at another replica that finds out by itself, what an agent
+// elsewhere has in hand.
 func (s *Service) callOff(th *thread, lease string, cause error) {
 	w := s.work(th.ID)
 	if w != nil {
 		w.cancel(cause)
 	}
-	if th.rec.Binding.ID == "" || w != nil && w.lease == lease {
+	if th.rec.Binding.ID == "" || w != nil && w.lease == lease || s.replicas.holds(lease) {
 		return
 	}
 	a, ok := s.agent(th.Agent)

@@ -104,7 +104,7 @@ func (s *Service) stillOpen(ctx context.Context, id string) string {
 
 // parent reads the task that a call is made for.
 func (s *Service) parent(ctx context.Context, c *rpc.Call, id string) (*thread, error) {
-	t, err := s.store.Thread(ctx, id)
+	t, _, err := s.store.Recent(ctx, id) // if it is canceled meanwhile, orphan finds out
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (s *Service) cancelChild(ctx context.Context, t store.Thread, by string) er
 		}
 		if t.Kind == store.Chat {
 			ch := &change{}
-			th.close(ch, s.now(), orphaned)
+			s.closeChat(th, ch, s.now(), orphaned)
 			return ch, nil
 		}
 		return th.cancel(s.now(), by, orphaned), nil

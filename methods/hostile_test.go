@@ -186,9 +186,11 @@ func TestAFullDiskIsNotHammered(t *testing.T) {
 func TestDrainLeavesTheQueueAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeaf()
-		w, c := startCounting(t, map[string]methods.Agent{"deaf": {Runner: d, Concurrency: 2}})
-		create := func() { w.must(alice(), "task.create", "deaf", m{"initialMessage": text("x")}) }
-		create()
+		w, c := startCounting(t, map[string]methods.Agent{
+			"deaf": {Runner: d}, "other": {Concurrency: 2, Runner: methods.RunnerFunc(func(context.Context, *methods.Turn) error { return nil })},
+		})
+		create := func(agent string) { w.must(alice(), "task.create", agent, m{"initialMessage": text("x")}) }
+		create("deaf")
 		<-d.started
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -203,7 +205,7 @@ func TestDrainLeavesTheQueueAlone(t *testing.T) {
 		}
 		c.atLook.Store(&begin)
 		for range 20 {
-			create()
+			create("other")
 		}
 		for ctx.Err() == nil && c.looks.Load()-before < 500 {
 			select {

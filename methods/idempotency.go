@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"strconv"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -17,35 +18,49 @@ import (
 // maxKey is the longest idempotency key in bytes.
 const maxKey = 255
 
-// key reads the call's idempotency key, from the header or the param. Both
-// results are nil if there is none. If an equal call was made before, replay
-// says what it did; a different call under the same key is refused with -32602,
-// reason idempotency_mismatch.
-func (s *Service) key(ctx context.Context, c *rpc.Call, param string) (*store.Key, *store.ReplayError, error) {
+// key reads the call's idempotency key, from the header or the param; nil if there is
+// none. Whether it was used before is for the commit to find, and for replayed where
+// there is none.
+func (s *Service) key(c *rpc.Call, param string) (*store.Key, error) {
 	name := c.IdempotencyKey
 	if name == "" {
 		name = param
 	}
 	if name == "" {
-		return nil, nil, nil
+		return nil, nil
 	}
 	if param != "" && param != name {
-		return nil, nil, arc.InvalidParam("idempotencyKey", "differs from the Idempotency-Key header")
+		return nil, arc.InvalidParam("idempotencyKey", "differs from the Idempotency-Key header")
 	}
 	if len(name) > maxKey {
-		return nil, nil, arc.InvalidParam("idempotencyKey", "must be at most "+strconv.Itoa(maxKey)+" bytes")
+		return nil, arc.InvalidParam("idempotencyKey", "must be at most "+strconv.Itoa(maxKey)+" bytes")
 	}
 	hash, err := requestHash(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	now := s.now()
-	key := &store.Key{Owner: c.Principal.Owner(), Name: c.Method + "\n" + name, Hash: hash, Expires: now.Add(s.cfg.KeyTTL)}
-	replay, err := s.store.Replay(ctx, key.Owner, key.Name, now)
-	if err != nil || replay == nil {
-		return key, nil, err
+	return &store.Key{Owner: c.Principal.Owner(), Name: c.Method + "\n" + name, Hash: hash, Expires: s.now().Add(s.cfg.KeyTTL)}, nil
+}
+
+// replayed finds what an equal call did under the key, if one was made before; nil if
+// not. A different call under the same key is refused with -32602, reason
+// idempotency_mismatch. failed is why the call would else be refused, or nil: what was
+// done once is done, even if it would not be now.
+func (s *Service) replayed(ctx context.Context, key *store.Key, failed error) (*store.ReplayError, error) {
+	replay, made := errors.AsType[*store.ReplayError](failed)
+	if key == nil || !made && errors.Is(failed, ErrOutage) {
+		return nil, failed
 	}
-	return key, replay, sameRequest(key, replay)
+	if !made {
+		var err error
+		if replay, err = s.store.Replay(ctx, key.Owner, key.Name, s.now()); err != nil {
+			return nil, err
+		}
+	}
+	if replay == nil {
+		return nil, failed
+	}
+	return replay, sameRequest(key, replay)
 }
 
 // requestHash is a digest of what is asked: equal for equal params, however
@@ -79,9 +94,9 @@ func sameRequest(key *store.Key, replay *store.ReplayError) error {
 
 // replayTask answers a repeated task.create with the task that the first made.
 func (s *Service) replayTask(ctx context.Context, c *rpc.Call, replay *store.ReplayError) (any, error) {
-	t, err := s.store.Thread(ctx, replay.Thread)
+	t, _, err := s.store.Recent(ctx, replay.Thread)
 	if err != nil {
-		return nil, taskNotFound(replay.Thread)
+		return nil, gone(err, replay.Thread)
 	}
 	th, err := decode(t)
 	if err != nil {

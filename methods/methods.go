@@ -13,6 +13,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -38,6 +39,12 @@ type Config struct {
 	// Remote has those agents, and others outside this process, do the work. Nil:
 	// there are none.
 	Remote Remote
+	// Marks is where the replicas that share the store note that they are there. Nil: this
+	// process has the store to itself.
+	Marks Marks
+	// Presence knows the agents that dialled in to this process, and hears of those at
+	// other replicas. Nil: there are none.
+	Presence Presence
 	// Webhooks sends what task.subscribe asks for. Nil: there are no subscriptions.
 	Webhooks Webhooks
 	// Scopes replaces the scopes that a method needs, by method name.
@@ -77,7 +84,7 @@ type Config struct {
 	Tracer trace.Tracer
 	// Version is the server's version, for the OpenRPC document.
 	Version string
-	// Now is the clock. Default time.Now.
+	// Now is the clock. Default that of the store, which all replicas share.
 	Now func() time.Time
 	// Log gets what operators should know. The zero Logger is silent.
 	Log zerolog.Logger
@@ -100,12 +107,18 @@ type Service struct {
 	absentMu sync.Mutex           // guards absent
 	absent   map[string]time.Time // since when agents with waiting tasks are away
 
-	editing queues
+	editing  queues
+	made     made
+	outage   time.Time    // when the store was last found away; of sweep alone
+	said     atomic.Int64 // when that was last logged, Unix milliseconds
+	replicas *replicas
+	follows  follows
 
 	background context.Context // of all runs; ended by stop
 	stop       context.CancelCauseFunc
 	draining   chan struct{} // closed by Drain
 	drainOnce  sync.Once
+	leftBehind atomic.Bool    // a drain has given up
 	runs       sync.WaitGroup // turns and whatever else works for callers that left
 
 	looks sync.WaitGroup // at queues
@@ -132,6 +145,7 @@ func New(cfg Config) (*Service, error) {
 		running:  make(map[string]*work),
 		errands:  make(map[string][]*errand),
 		remote:   make(map[string]*agent),
+		replicas: newReplicas(),
 	}
 	s.background, s.stop = context.WithCancelCause(context.Background())
 	agentScopes := map[string]map[string][]string{}
@@ -146,6 +160,9 @@ func New(cfg Config) (*Service, error) {
 		s.agents[id] = newAgent(id, a)
 	}
 	table := s.table()
+	for i := range table {
+		table[i].Handle = withOutage(table[i].Handle)
+	}
 	if err := knownMethods(table, cfg.Scopes, agentScopes); err != nil {
 		return nil, err
 	}
@@ -164,7 +181,7 @@ func setDefaults(cfg *Config) {
 	defaultTo(&cfg.ChatIdle, 24*time.Hour)
 	defaultTo(&cfg.TurnGrace, 2*time.Second)
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = cfg.Store.Now
 	}
 }
 
@@ -252,6 +269,9 @@ func (s *Service) Ready(ctx context.Context) error {
 	case <-s.draining:
 		return fmt.Errorf("draining")
 	default:
-		return s.store.Check(ctx)
 	}
+	if s.shared() && !s.replicas.met() {
+		return fmt.Errorf("looking for the other replicas")
+	}
+	return s.store.Check(ctx)
 }

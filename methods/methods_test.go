@@ -23,6 +23,8 @@ type world struct {
 	t  testing.TB
 	db store.Store
 	s  *methods.Service
+
+	stop func() // of one of several replicas
 }
 
 func alice() *auth.Principal { return principal("alice") }

@@ -72,7 +72,7 @@ func (s *Service) NotifyTask(ctx context.Context, c *rpc.Call, p notifyParams) (
 		return s.noted(th, n, s.now()), nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, gone(err, p.TaskID)
 	}
 	if took {
 		s.tell(th, lease)
@@ -276,7 +276,7 @@ func (s *Service) noted(th *thread, n *notice, now time.Time) *change {
 		return th.endNoticed(now)
 	case arc.TaskCompletedEvent:
 		th.rec.Notice = n.ending(event)
-		if a, ok := s.agent(th.Agent); !ok || a.room() < 0 {
+		if a, ok := s.agent(th.Agent); !ok || a.away() {
 			return th.endNoticed(now)
 		}
 		if th.status() == arc.TaskInputRequired {
@@ -323,6 +323,7 @@ func changeOf(from, to arc.TaskStatus) arc.EventType {
 // endNoticed ends a task as its agent has said.
 func (th *thread) endNoticed(now time.Time) *change {
 	n := th.rec.Notice
+	th.rec.Said = true
 	switch n.Event {
 	case arc.TaskFailedEvent:
 		e := &arc.TaskError{Code: arc.CodeTaskFailed, Message: n.Data.Message, Reason: n.Data.Reason}
@@ -346,7 +347,7 @@ func (s *Service) assigned(ctx context.Context, agent, id string) (*thread, erro
 	a, ok := s.agent(agent)
 	for wait := 20 * time.Millisecond; ; wait *= 2 {
 		th, err := s.lookAssigned(ctx, agent, id)
-		if arc.CodeOf(err) != arc.CodeTaskNotFound || wait > earlyNotice || !ok || len(a.slots) == 0 {
+		if arc.CodeOf(err) != arc.CodeTaskNotFound || wait > earlyNotice || !ok || len(a.slots) == 0 && s.alone() {
 			return th, err
 		}
 		timer := time.NewTimer(wait)
@@ -360,23 +361,32 @@ func (s *Service) assigned(ctx context.Context, agent, id string) (*thread, erro
 }
 
 func (s *Service) lookAssigned(ctx context.Context, agent, id string) (*thread, error) {
-	ids := []string{id}
-	held, err := s.store.Replay(ctx, agentKey(agent), id, s.now())
-	if err != nil {
+	th, err := s.taskOf(ctx, agent, id)
+	if arc.CodeOf(err) != arc.CodeTaskNotFound {
+		return th, err
+	}
+	held, failed := s.store.Replay(ctx, agentKey(agent), id, s.now())
+	switch {
+	case failed != nil:
+		return nil, failed
+	case held == nil:
 		return nil, err
 	}
-	if held != nil {
-		ids = append(ids, held.Thread)
+	if th, failed = s.taskOf(ctx, agent, held.Thread); arc.CodeOf(failed) == arc.CodeTaskNotFound {
+		return nil, err
 	}
-	for _, id := range ids {
-		t, err := s.store.Thread(ctx, id)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-		case err != nil:
-			return nil, err
-		case t.Kind == store.Task && t.Agent == agent:
-			return decode(t)
-		}
+	return th, failed
+}
+
+// taskOf finds an agent's task by our id. What makes it the agent's never changes, so
+// an older copy will do.
+func (s *Service) taskOf(ctx context.Context, agent, id string) (*thread, error) {
+	t, _, err := s.store.Recent(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && (t.Kind != store.Task || t.Agent != agent):
+		return nil, taskNotFound(id)
+	case err != nil:
+		return nil, err
 	}
-	return nil, taskNotFound(id)
+	return decode(t)
 }

@@ -18,15 +18,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.dispatching = ctx
 	s.mu.Unlock()
-	stop := s.store.Watch(func(h store.Hint) {
-		s.hub.notify(h.Thread)
-		if h.Wake {
-			poke(s.webhooks.poke)
-		}
-		if h.Ready != "" {
-			s.Wake(h.Ready)
-		}
-	})
+	stop := s.store.Watch(s.heard)
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -35,7 +27,14 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 	wg.Go(func() { s.every(ctx, s.cfg.Lease/3, s.renew) })
 	wg.Go(func() { s.every(ctx, min(time.Second, s.cfg.Lease/3), s.sweep) })
+	if s.shared() {
+		wg.Go(func() { s.every(ctx, catchUpEvery, s.catchUp) })
+	}
 	wg.Go(func() { s.every(ctx, time.Minute, s.prune) })
+	wg.Go(func() { s.every(ctx, followEvery, s.tellFollows) })
+	if s.shared() {
+		wg.Go(func() { s.meetReplicas(ctx) })
+	}
 	if s.cfg.Webhooks != nil {
 		wg.Go(func() { s.sendWebhooks(ctx) })
 	}
@@ -46,6 +45,30 @@ func (s *Service) Run(ctx context.Context) error {
 	cancel()
 	s.Drain(gone)
 	return nil
+}
+
+// heard takes what the store says that happened, here or at another replica.
+func (s *Service) heard(h store.Hint) {
+	if h.Thread != "" {
+		s.hub.notify(h.Thread, h.Seq)
+		if h.Elsewhere && !h.Follow {
+			s.lookAt(h.Thread, h.Seq+1) // a change that made no event may be news too
+		}
+	}
+	if h.Wake {
+		poke(s.webhooks.poke)
+	}
+	switch {
+	case h.Ready == "" || s.readyChat(h):
+	case h.Elsewhere:
+		s.readyElsewhere(h.Ready)
+	default:
+		if s.shared() {
+			s.made.add(h.Thread, s.now())
+		}
+		s.Wake(h.Ready)
+	}
+	s.hinted(h)
 }
 
 // every calls f now and then, until ctx ends.
@@ -64,8 +87,10 @@ func (s *Service) every(ctx context.Context, period time.Duration, f func(contex
 
 // Drain stops taking new work and lets running turns go on until ctx ends; it
 // then interrupts them and gives their tasks back to the queue. A runner that
-// does not heed its context is waited for no longer than [stopGrace]. Streams end
-// at once, without a done event, so that their readers come back elsewhere.
+// does not heed its context is waited for no longer than [stopGrace], and a store that
+// does not answer a second more: what could not be stored is done again when its lease
+// has run out. Streams end at once, without a done event, so that their readers come
+// back elsewhere.
 func (s *Service) Drain(ctx context.Context) {
 	s.drainOnce.Do(func() { close(s.draining) })
 	s.mu.Lock()
@@ -80,7 +105,17 @@ func (s *Service) Drain(ctx context.Context) {
 	case <-finished:
 	case <-ctx.Done():
 		s.stop(errDraining)
-		<-finished
+		if s.leftBehind.Load() {
+			return
+		}
+		timer := time.NewTimer(stopGrace + time.Second)
+		defer timer.Stop()
+		select {
+		case <-finished:
+		case <-timer.C:
+			s.leftBehind.Store(true)
+			s.log.Warn().Str("event", "left_behind").Msg("the store does not answer; work is left behind")
+		}
 	}
 }
 
@@ -113,9 +148,12 @@ func (s *Service) runTask(w *work, th *thread) {
 }
 
 func (s *Service) taskTurn(ctx context.Context, w *work, th *thread) (*Turn, error) {
-	items, err := s.store.Items(ctx, th.ID)
-	if err != nil {
-		return nil, err
+	items := w.history
+	if w.history = nil; len(items) != th.Items {
+		var err error
+		if items, err = s.store.Items(ctx, th.Thread); err != nil {
+			return nil, err
+		}
 	}
 	w.given.Store(int64(len(items)))
 	w.mu.Lock()
@@ -154,19 +192,18 @@ func (s *Service) finishTask(ctx context.Context, w *work, outcome error) error 
 	w.mu.Lock()
 	parts := w.parts
 	w.mu.Unlock()
-	_, err := s.edit(ctx, w.id, w.fenced(func(th *thread) (*change, error) {
-		now := s.now()
-		ch := th.collect(&b, now)
-		if len(parts) > 0 {
-			th.begin(ch, now)
-			th.say(ch, arc.Message{Role: arc.RoleAgent, Parts: parts}, now)
-		}
-		end := s.outcome(th, w, outcome, now)
-		ch.events = append(ch.events, end.events...)
-		ch.items = append(ch.items, end.items...)
-		return ch, nil
-	}))
-	return err
+	return w.persist(ctx, func() error {
+		_, err := w.edit(ctx, func(th *thread) (*change, error) {
+			now := s.now()
+			ch := th.collect(&b, now)
+			if len(parts) > 0 {
+				th.begin(ch, now)
+				th.say(ch, arc.Message{Role: arc.RoleAgent, Parts: parts}, now)
+			}
+			return ch.and(s.outcome(th, w, outcome, now)), nil
+		})
+		return err
+	})
 }
 
 // say adds a message of the agent.
@@ -356,7 +393,10 @@ func (s *Service) logAttempt(th *thread, err error) {
 }
 
 func (s *Service) logFailure(err error, doing, agent string) {
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return
+	case errors.Is(err, ErrOutage) && !s.sayOutage():
 		return
 	}
 	s.log.Error().Err(err).Str("agent", agent).Msg("failed at " + doing)

@@ -120,6 +120,12 @@ func (s *Service) follow(ctx context.Context, id string, after int64, tick time.
 			if err == nil && gap {
 				err = gapError("after", after, 0)
 			}
+			if errors.Is(err, ErrOutage) {
+				if !s.sitOut(ctx, waiter, tick, yield) {
+					return
+				}
+				continue
+			}
 			if err != nil {
 				if ctx.Err() == nil {
 					yield(arc.Event{}, err)
@@ -132,7 +138,7 @@ func (s *Service) follow(ctx context.Context, id string, after int64, tick time.
 				}
 				after = ev.Seq
 			}
-			if len(evs) > 0 {
+			if waiter.read(after); len(evs) == eventBatch {
 				continue
 			}
 			switch s.await(ctx, waiter.wake, tick) {
@@ -145,6 +151,15 @@ func (s *Service) follow(ctx context.Context, id string, after int64, tick time.
 			}
 		}
 	}
+}
+
+// sitOut waits a second while the store cannot be reached, and reports false if the
+// stream ends meanwhile: its reader would only come back.
+func (s *Service) sitOut(ctx context.Context, waiter *waiter, tick time.Duration, yield func(arc.Event, error) bool) bool {
+	if ctx.Err() != nil || tick > 0 && !yield(arc.Event{}, nil) {
+		return false
+	}
+	return s.await(ctx, waiter.wake, time.Second) != stopped
 }
 
 type awaited int
@@ -379,22 +394,43 @@ func (s *Service) resumeChat(ctx context.Context, c *rpc.Call, id, field string,
 	if th, err = s.chat(ctx, c, id); err != nil {
 		return nil, err
 	}
+	if th, err = s.upTo(ctx, th, c.LastSeq); err != nil {
+		return nil, err
+	}
 	if c.LastSeq < 0 || c.LastSeq > th.Seq {
 		return nil, gapError("Last-Event-ID", c.LastSeq, th.Seq)
 	}
-	return s.storedTurn(ctx, c, th), nil
+	return s.storedTurn(ctx, c, th, c.LastSeq), nil
 }
 
-// storedTurn streams the rest of a turn from the stored log.
-func (s *Service) storedTurn(ctx context.Context, c *rpc.Call, th *thread) rpc.Stream {
+// failedEnd gives the end of a chat's latest turn if that failed and is the last event. A
+// reader who names its number may have seen something else under it: a piece that was lost
+// with the process that said it. So the failure is told once more.
+func (s *Service) failedEnd(ctx context.Context, th *thread) (end arc.Event, ok bool) {
+	evs, gap, err := s.store.Events(ctx, th.ID, th.Seq-1, 1)
+	if err != nil || gap || len(evs) != 1 || evs[0].Type != arc.TurnEndEvent {
+		return arc.Event{}, false
+	}
+	return evs[0], len(evs[0].Data) > len("{}")
+}
+
+// storedTurn streams a turn from the stored log, behind the event with number after.
+func (s *Service) storedTurn(ctx context.Context, c *rpc.Call, th *thread, after int64) rpc.Stream {
 	return func(yield func(rpc.StreamEvent, error) bool) {
-		out := chatWriter{id: th.chatID(), c: c, yield: yield, pace: pacer{gap: c.Gap}, resumed: true}
+		out := chatWriter{id: th.chatID(), c: c, yield: yield, pace: pacer{gap: c.Gap}, resumed: c.Resume}
 		idle := th.rec.Lease == "" // no turn was running: what is stored is all
-		if c.LastSeq == th.Seq && idle {
+		if after == th.Seq && idle {
+			if failed, ok := s.failedEnd(ctx, th); ok {
+				out.end(ctx, failed)
+				return
+			}
 			out.done(th.Seq, arc.ChatStatus(th.Status))
 			return
 		}
-		for ev, err := range s.follow(ctx, th.ID, c.LastSeq, c.Tick) {
+		if !idle {
+			defer s.followTurn(th.ID)()
+		}
+		for ev, err := range s.follow(ctx, th.ID, after, c.Tick) {
 			switch {
 			case err != nil && errors.Is(err, store.ErrNotFound):
 				return

@@ -21,7 +21,8 @@ func (s *Service) renew(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, w := range all {
 		wg.Go(func() {
-			if err := w.renew(ctx); err != nil && ctx.Err() == nil {
+			// Of a store that is away nobody can take the work over.
+			if err := w.renew(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
 				w.cancel(errLost)
 			}
 		})
@@ -30,7 +31,9 @@ func (s *Service) renew(ctx context.Context) {
 }
 
 func (w *work) renew(ctx context.Context) error {
-	w.saving.Lock()
+	if !w.saving.lockUntil(ctx.Done()) {
+		return ctx.Err()
+	}
 	defer w.saving.Unlock()
 	w.mu.Lock()
 	over := w.over
@@ -44,17 +47,14 @@ func (w *work) renew(ctx context.Context) error {
 			return nil // not begun yet
 		}
 		w.chat.rec.LeaseEnd = end
-		return w.saveChat(ctx, &change{})
+		return w.persistChat(ctx, &change{})
 	}
-	_, err := w.s.edit(ctx, w.id, func(th *thread) (*change, error) {
-		switch {
-		case th.Ready && th.rec.Lease == "":
-			return nil, nil // not claimed yet
-		case th.rec.Lease != w.lease:
-			return nil, errLost
-		}
+	if !w.news.begun() {
+		return nil // not claimed yet
+	}
+	_, err := w.edit(ctx, func(th *thread) (*change, error) {
 		if th.rec.Notice != nil {
-			poke(w.nudged) // it may have come to another process
+			poke(w.nudged)
 		}
 		th.rec.LeaseEnd = end
 		return &change{}, nil
@@ -70,6 +70,9 @@ const sweepBatch = 200
 func (s *Service) sweep(ctx context.Context) {
 	for {
 		due, err := s.store.Due(ctx, s.now(), sweepBatch)
+		if !s.steady(err) {
+			return
+		}
 		if err != nil {
 			s.logFailure(err, "looking for what is due", "")
 			return
@@ -94,11 +97,11 @@ func (s *Service) sweep(ctx context.Context) {
 
 func (s *Service) settle(ctx context.Context, t store.Thread) error {
 	if t.Kind == store.Chat {
-		return s.settleChat(ctx, t.ID)
+		return s.settleChat(ctx, t)
 	}
 	expired, lease, cause := false, "", errLost
 	w := s.work(t.ID) // that of the lease; after the commit it may be another
-	th, err := s.edit(ctx, t.ID, func(th *thread) (*change, error) {
+	th, err := s.editFrom(ctx, t, false, func(th *thread) (*change, error) {
 		now := s.now()
 		expired, lease, cause = false, th.rec.Lease, errLost
 		switch {
@@ -156,9 +159,9 @@ func (s *Service) prune(ctx context.Context) {
 
 // settleChat ends a chat's turn whose process is gone, and closes a chat that
 // has been silent too long.
-func (s *Service) settleChat(ctx context.Context, id string) error {
+func (s *Service) settleChat(ctx context.Context, t store.Thread) error {
 	closed := false
-	th, err := s.edit(ctx, id, func(th *thread) (*change, error) {
+	th, err := s.editFrom(ctx, t, false, func(th *thread) (*change, error) {
 		closed = false
 		now := s.now()
 		if !th.Ended.IsZero() || th.Due.IsZero() || th.Due.After(now) {
@@ -169,12 +172,16 @@ func (s *Service) settleChat(ctx context.Context, id string) error {
 			if th.rec.LeaseEnd > now.UnixMilli() {
 				return nil, nil
 			}
-			th.endTurn(ch, now, s.cfg.ChatIdle, arc.Errorf(arc.CodeAgentTimeout, "the agent's answer was cut off").
-				With("reason", "interrupted").With("retryable", true))
+			why := arc.Errorf(arc.CodeAgentTimeout, "the agent's answer was cut off").
+				With("reason", "interrupted").With("retryable", true)
+			if th.Ready {
+				why = nobodyCame()
+			}
+			th.endTurn(ch, now, s.cfg.ChatIdle, why.With("chatId", th.chatID()))
 			return ch, nil
 		}
 		closed = true
-		th.close(ch, now, "idle")
+		s.closeChat(th, ch, now, "idle")
 		return ch, nil
 	})
 	if err == nil && closed {

@@ -20,7 +20,13 @@ type tail struct {
 	over    bool
 	wake    chan struct{} // closed at the next event; nil while nobody waits
 	readers int
+	held    time.Time // until then there are readers at other replicas
 	timer   *time.Timer
+
+	// What follows is for readers at other replicas.
+	holding  time.Duration // that they were held for the last time; 0: there were none
+	silences int           // how often in a row nothing was heard of them for so long
+	hears    func() bool   // tells whether there may be something to hear; nil: always
 }
 
 func newTail(grace time.Duration, gone func()) *tail {
@@ -105,14 +111,61 @@ func (t *tail) detach() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.readers--
+	t.wait()
+}
+
+// hold keeps the turn going for d from now: it is read at another replica. What is
+// held once goes on without readers twice as long, see [tail.expire].
+func (t *tail) hold(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.holding, t.silences = d, 0
+	if until := time.Now().Add(d); until.After(t.held) {
+		t.held = until
+	}
+	t.wait()
+}
+
+// wait has the turn's work end some time after the last reader has left.
+func (t *tail) wait() {
 	if t.readers > 0 || t.over || t.grace < 0 {
 		return
 	}
-	t.timer = time.AfterFunc(t.grace, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.readers == 0 && !t.over {
-			t.gone()
-		}
-	})
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.timer = time.AfterFunc(max(t.grace, time.Until(t.held)), t.expire)
 }
+
+// expire ends the turn's work if nobody reads it. That readers at other replicas are
+// silent can mean that they are not heard: the database, which carries hints too, is
+// restarted, or this process stood still. So they count as gone at the second silence
+// in a row at whose end the store answers.
+func (t *tail) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.unread() {
+		return
+	}
+	if t.holding > 0 {
+		hears := t.hears
+		t.mu.Unlock()
+		heard := hears == nil || hears()
+		t.mu.Lock()
+		if !t.unread() {
+			return
+		}
+		if t.silences++; !heard {
+			t.silences = 0
+		}
+		if t.silences < 2 {
+			t.held = time.Now().Add(t.holding)
+			t.wait()
+			return
+		}
+	}
+	t.gone()
+}
+
+// unread tells whether nobody reads a turn that goes on.
+func (t *tail) unread() bool { return t.readers == 0 && !t.over && !time.Now().Before(t.held) }

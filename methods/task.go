@@ -55,43 +55,61 @@ func (s *Service) CreateTask(ctx context.Context, c *rpc.Call, p arc.CreateTaskP
 	if err := checkObject("metadata", &p.Metadata); err != nil {
 		return nil, err
 	}
-	key, replay, err := s.key(ctx, c, p.IdempotencyKey)
+	key, err := s.key(c, p.IdempotencyKey)
 	if err != nil {
 		return nil, err
 	}
-	if replay != nil {
-		return s.replayTask(ctx, c, replay)
+	th, ch, err := s.prepare(ctx, c, a, p)
+	if err == nil && !p.DryRun {
+		ch.key = key
+		err = s.putTask(ctx, a, th, ch)
 	}
-	now := s.now()
-	deadline, err := checkDeadline(p.Metadata, now)
-	if err != nil {
-		return nil, err
-	}
-	th, ch := newTask(c, a.id, p, now)
-	th.rec.Deadline = deadline
-	if err := s.adopt(ctx, c, th, p.ParentTaskID); err != nil {
-		return nil, err
-	}
-	if p.DryRun {
+	if err != nil || p.DryRun {
+		replay, err := s.replayed(ctx, key, err)
+		switch {
+		case err != nil:
+			return nil, err
+		case replay != nil:
+			return s.replayTask(ctx, c, replay)
+		}
 		th.ID = ""
 		return &taskResult{Type: "task", Task: th.view(), DryRun: true}, nil
-	}
-	ch.key = key
-	err = s.commit(ctx, th, ch)
-	if replay, ok := errors.AsType[*store.ReplayError](err); ok {
-		if err := sameRequest(key, replay); err != nil {
-			return nil, err
-		}
-		return s.replayTask(ctx, c, replay)
-	}
-	if err != nil {
-		return nil, err
 	}
 	tracing.Current(ctx).Set(tracing.Task, th.ID)
 	if err := s.orphan(ctx, c, th.Thread); err != nil {
 		return nil, err
 	}
 	return th.created(), nil
+}
+
+// prepare makes the thread of a new task, once all about it is checked that needs no
+// change.
+func (s *Service) prepare(ctx context.Context, c *rpc.Call, a *agent, p arc.CreateTaskParams) (*thread, *change, error) {
+	now := s.now()
+	deadline, err := checkDeadline(p.Metadata, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	th, ch := newTask(c, a.id, p, now)
+	th.rec.Deadline = deadline
+	if err := s.adopt(ctx, c, th, p.ParentTaskID); err != nil {
+		return nil, nil, err
+	}
+	return th, ch, nil
+}
+
+// putTask stores a new task, and has it worked on at once if nothing stands in the way.
+func (s *Service) putTask(ctx context.Context, a *agent, th *thread, ch *change) error {
+	w := s.seize(th, a, ch)
+	err := s.commit(ctx, th, ch)
+	switch {
+	case w == nil:
+	case err != nil:
+		s.vacate(w)
+	default:
+		go s.attend(w, th)
+	}
+	return err
 }
 
 // newTask makes the thread of a new task and its first events.
@@ -178,7 +196,7 @@ func (s *Service) GetTask(ctx context.Context, c *rpc.Call, p arc.GetTaskParams)
 	messages := p.IncludeMessages == nil || *p.IncludeMessages
 	artifacts := p.IncludeArtifacts == nil || *p.IncludeArtifacts
 	if messages || artifacts {
-		items, err := s.store.Items(ctx, th.ID)
+		items, err := s.store.Items(ctx, th.Thread)
 		if err != nil {
 			return nil, err
 		}
@@ -199,23 +217,18 @@ func (s *Service) GetTask(ctx context.Context, c *rpc.Call, p arc.GetTaskParams)
 //
 // Errors: -42001, -42002, -42003, -42006, -32602.
 func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParams) (*arc.SuccessResult, error) {
-	th, err := s.task(ctx, c, p.TaskID)
-	if err != nil {
+	if err := s.mayChange(ctx, c, p.TaskID); err != nil {
 		return nil, err
 	}
 	if err := checkMessage("message", p.Message, arc.CodeInvalidParams); err != nil {
 		return nil, err
 	}
-	key, replay, err := s.key(ctx, c, p.IdempotencyKey)
+	key, err := s.key(c, p.IdempotencyKey)
 	if err != nil {
 		return nil, err
 	}
 	sent := &arc.SuccessResult{Success: true, Message: "message added to the task"}
-	if replay != nil {
-		c.Replayed = true
-		return sent, nil
-	}
-	_, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+	_, err = s.edit(ctx, p.TaskID, func(th *thread) (*change, error) {
 		if err := th.status().Closed(th.ID); err != nil {
 			return nil, err
 		}
@@ -230,13 +243,13 @@ func (s *Service) SendTask(ctx context.Context, c *rpc.Call, p arc.SendTaskParam
 		ch.key = key
 		return ch, nil
 	})
-	if replay, ok := errors.AsType[*store.ReplayError](err); ok {
-		c.Replayed = true
-		return sent, sameRequest(key, replay)
+	if err == nil {
+		return sent, nil
 	}
-	if err != nil {
+	if _, err = s.replayed(ctx, key, gone(err, p.TaskID)); err != nil {
 		return nil, err
 	}
+	c.Replayed = true
 	return sent, nil
 }
 
@@ -277,15 +290,14 @@ func (th *thread) resume(ch *change, now time.Time, why string) {
 //
 // Errors: -42001, -42002, -42003, -42006, -32602.
 func (s *Service) CancelTask(ctx context.Context, c *rpc.Call, p arc.CancelTaskParams) (*taskResult, error) {
-	th, err := s.task(ctx, c, p.TaskID)
-	if err != nil {
+	if err := s.mayChange(ctx, c, p.TaskID); err != nil {
 		return nil, err
 	}
 	if err := checkReason(p.Reason); err != nil {
 		return nil, err
 	}
 	lease := ""
-	th, err = s.edit(ctx, th.ID, func(th *thread) (*change, error) {
+	th, err := s.edit(ctx, p.TaskID, func(th *thread) (*change, error) {
 		lease = th.rec.Lease
 		if th.status() == arc.TaskCanceled && p.Cascade {
 			return nil, nil
@@ -296,7 +308,7 @@ func (s *Service) CancelTask(ctx context.Context, c *rpc.Call, p arc.CancelTaskP
 		return th.cancel(s.now(), c.From, p.Reason), nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, gone(err, p.TaskID)
 	}
 	s.callOff(th, lease, &canceledError{p.Reason})
 	if p.Cascade {
@@ -342,21 +354,44 @@ func (s *Service) task(ctx context.Context, c *rpc.Call, id string) (*thread, er
 	if id == "" {
 		return nil, arc.InvalidParam("taskId", "is required")
 	}
-	tracing.Current(ctx).Set(tracing.Task, id)
 	t, err := s.store.Thread(ctx, id)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, err
-	}
-	if err != nil || t.Kind != store.Task || t.Owner != c.Principal.Owner() || c.To != "" && c.To != t.Agent {
-		if err := s.knownTarget(c); err != nil {
-			return nil, err
-		}
-		return nil, taskNotFound(id)
-	}
-	if err := c.Permit(t.Agent); err != nil {
+	if err := s.permitted(ctx, c, id, &t, err); err != nil {
 		return nil, err
 	}
 	return decode(t)
+}
+
+// mayChange is task for who is about to change it: what decides is the same for as long
+// as the task is there, so an older copy will do.
+func (s *Service) mayChange(ctx context.Context, c *rpc.Call, id string) error {
+	if id == "" {
+		return arc.InvalidParam("taskId", "is required")
+	}
+	t, _, err := s.store.Recent(ctx, id)
+	return s.permitted(ctx, c, id, &t, err)
+}
+
+// permitted judges whether the caller may see what was found under an id.
+func (s *Service) permitted(ctx context.Context, c *rpc.Call, id string, t *store.Thread, err error) error {
+	tracing.Current(ctx).Set(tracing.Task, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err != nil || t.Kind != store.Task || t.Owner != c.Principal.Owner() || c.To != "" && c.To != t.Agent {
+		if err := s.knownTarget(c); err != nil {
+			return err
+		}
+		return taskNotFound(id)
+	}
+	return c.Permit(t.Agent)
+}
+
+// gone tells that a task is not there any more as if it had never been.
+func gone(err error, id string) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return taskNotFound(id)
+	}
+	return err
 }
 
 func taskNotFound(id string) error {

@@ -29,6 +29,7 @@ type record struct {
 	RetryAt   int64           `json:"retryAt,omitempty"`
 	Lease     string          `json:"lease,omitempty"`     // token of the process that works on it
 	LeaseEnd  int64           `json:"leaseEnd,omitempty"`  // when it may be worked on by another
+	Step      int             `json:"step,omitempty"`      // number of the last group that was stored under the lease
 	Attempt   int             `json:"attempt,omitempty"`   // how often it was begun
 	LastInput int             `json:"lastInput,omitempty"` // number of the caller's last message among the items
 	Inputs    int             `json:"inputs,omitempty"`    // messages of the caller
@@ -41,6 +42,7 @@ type record struct {
 	Progress  *arc.Progress   `json:"progress,omitempty"`
 	TurnSeq   int64           `json:"turnSeq,omitempty"`  // of a chat: number of the event that opened the last turn
 	TurnHash  []byte          `json:"turnHash,omitempty"` // digest of the message that it answers
+	Streams   bool            `json:"streams,omitempty"`  // of a chat whose turn waits to be claimed: its caller reads it piece by piece
 
 	Binding     Binding               `json:"binding,omitzero"`      // what its carrier knows
 	Notice      *arc.NotifyTaskParams `json:"notice,omitempty"`      // how its agent said that it ended
@@ -50,6 +52,7 @@ type record struct {
 	Found       [][]byte              `json:"found,omitempty"`       // of what a look has found, or it asked, and it has not notified
 	Away        int64                 `json:"away,omitempty"`        // since when its agent cannot be reached
 	Tries       int                   `json:"tries,omitempty"`       // to reach it since then
+	Said        bool                  `json:"said,omitempty"`        // it ended as its agent said by notice
 	Hops        int                   `json:"hops,omitempty"`        // agents that passed the work on before
 	TraceParent string                `json:"traceParent,omitempty"` // W3C traceparent of the work
 	Subscribed  bool                  `json:"subscribed,omitempty"`  // it has, or had, a subscription
@@ -127,6 +130,7 @@ func encode(v any) json.RawMessage {
 
 // commit writes the thread and what was added to it.
 func (s *Service) commit(ctx context.Context, th *thread, c *change) error {
+	before := th.rec.Bytes
 	for _, item := range c.items {
 		th.rec.Bytes += len(item.Body)
 	}
@@ -137,9 +141,13 @@ func (s *Service) commit(ctx context.Context, th *thread, c *change) error {
 		Wake: th.rec.Subscribed && slices.ContainsFunc(c.events, subscribableEvent),
 	})
 	if err != nil {
+		th.rec.Bytes = before // it may be tried again
 		return err
 	}
 	th.Thread = stored
+	if w := s.work(th.ID); w != nil && w.lease == th.rec.Lease {
+		w.learn(th)
+	}
 	return nil
 }
 
@@ -159,31 +167,45 @@ func (q *queues) of(id string) *sync.Mutex {
 
 // edit reads a thread, lets f change it, and commits; after a lost race it does
 // so again. f may refuse by an error. When f gives a nil change nothing is
-// written.
+// written. Where f refuses, or writes nothing, the thread that it was given was the
+// newest; before that it may have been called with older ones.
 func (s *Service) edit(ctx context.Context, id string, f func(*thread) (*change, error)) (*thread, error) {
-	for try := range maxEdits {
-		if try == 1 {
-			queue := s.editing.of(id)
-			queue.Lock()
-			defer queue.Unlock()
-		}
-		t, err := s.store.Thread(ctx, id)
-		if err != nil {
-			return nil, err
-		}
+	t, current, err := s.store.Recent(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.editFrom(ctx, t, current, f)
+}
+
+// editFrom is edit of a thread that was read before. Unless that was just now
+// (current), what f decides by it counts only if it can be committed.
+func (s *Service) editFrom(ctx context.Context, t store.Thread, current bool, f func(*thread) (*change, error)) (*thread, error) {
+	queued := false
+	for lost := 0; lost < maxEdits; {
 		th, err := decode(t)
 		if err != nil {
 			return nil, err
 		}
 		c, err := f(th)
-		if err != nil || c == nil {
+		if current && (err != nil || c == nil) {
 			return th, err
 		}
-		th.Updated = s.now()
-		err = s.commit(ctx, th, c)
-		if !errors.Is(err, store.ErrConflict) {
-			return th, err
+		if err == nil && c != nil {
+			th.Updated = s.now()
+			if err = s.commit(ctx, th, c); !errors.Is(err, store.ErrConflict) {
+				return th, err
+			}
+			if lost++; current && !queued {
+				queued = true
+				queue := s.editing.of(t.ID)
+				queue.Lock()
+				defer queue.Unlock()
+			}
 		}
+		if t, err = s.store.Thread(ctx, t.ID); err != nil {
+			return nil, err
+		}
+		current = true
 	}
 	return nil, arc.Errorf(arc.CodeInternal, "too many changes at once; try again").
 		With("reason", "contention").With("retryable", true)

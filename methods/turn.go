@@ -17,6 +17,7 @@ import (
 // takeTurn stores the caller's message and has the agent answer it.
 //
 //	takeTurn
+//	├─ askThere    if the agent is connected to another replica: the turn runs there
 //	├─ begin       one turn at a time, within the agent's limit
 //	├─ saveChat    the message, and the lease
 //	├─ go runChat  the agent's work, beyond the caller's connection if need be
@@ -25,14 +26,18 @@ func (s *Service) takeTurn(ctx context.Context, c *rpc.Call, a *agent, th *threa
 	if err := a.unavailable(); err != nil {
 		return nil, err
 	}
+	if c.TraceParent != "" {
+		th.rec.TraceParent = c.TraceParent // of this turn, and of what comes without one
+	}
+	if a.onlyThere() {
+		tracing.Current(ctx).Set(tracing.Chat, th.chatID())
+		return s.askThere(ctx, c, th, m, stream)
+	}
 	select {
 	case a.turn <- struct{}{}:
 	default:
 		return nil, arc.Errorf(arc.CodeAgentCapacity, "the agent has as many chats in hand as it may").
 			With("agentId", a.id).With("reason", "capacity").With("retryable", true)
-	}
-	if c.TraceParent != "" {
-		th.rec.TraceParent = c.TraceParent // of this turn, and of what comes without one
 	}
 	w := s.newChatWork(th, a)
 	tracing.Current(ctx).Set(tracing.Chat, w.chatID)
@@ -49,7 +54,7 @@ func (s *Service) takeTurn(ctx context.Context, c *rpc.Call, a *agent, th *threa
 	w.tail.attach() // for the caller, who is waiting from now on
 	go func() {
 		defer done()
-		s.runChat(w, *m)
+		s.runChat(w, m)
 	}()
 	if err := s.orphan(ctx, c, made); err != nil {
 		w.tail.detach()
@@ -84,6 +89,7 @@ func (s *Service) newChatWork(th *thread, a *agent) *work {
 			w.cancel(errGone)
 		}
 	})
+	w.tail.hears = func() bool { return s.answers(w.id) }
 	w.buf.events = make([]arc.Event, 0, usualPieces)
 	return w
 }
@@ -100,15 +106,8 @@ func (s *Service) openTurn(ctx context.Context, w *work, th *thread, m *arc.Mess
 		return w.refused(err)
 	}
 	now := s.now()
-	th.rec.TurnSeq, th.rec.TurnHash = th.Seq+1, messageHash(m)
-	body := storedMessage(m, now)
-	th.rec.Lease, th.rec.LeaseEnd, th.rec.Deadline = w.lease, now.Add(s.cfg.Lease).UnixMilli(), 0
-	th.rec.Messages++
-	ch := &change{}
-	ch.item(store.MessageItem, body)
-	ch.event(now, arc.NewMessageEvent, arc.EventData{
-		Status: th.Status, Message: "message received", MessageContent: body,
-	})
+	ch := th.open(m, now)
+	th.rec.Lease, th.rec.LeaseEnd = w.lease, now.Add(s.cfg.Lease).UnixMilli()
 	w.chat = th
 	if err := w.saveChat(ctx, ch); err != nil {
 		w.take(true)
@@ -119,6 +118,20 @@ func (s *Service) openTurn(ctx context.Context, w *work, th *thread, m *arc.Mess
 	return nil
 }
 
+// open begins a turn with the caller's message.
+func (th *thread) open(m *arc.Message, now time.Time) *change {
+	th.rec.TurnSeq, th.rec.TurnHash = th.Seq+1, messageHash(m)
+	th.rec.Deadline = 0
+	th.rec.Messages++
+	body := storedMessage(m, now)
+	ch := &change{}
+	ch.item(store.MessageItem, body)
+	ch.event(now, arc.NewMessageEvent, arc.EventData{
+		Status: th.Status, Message: "message received", MessageContent: body,
+	})
+	return ch
+}
+
 // refused is what the caller learns of a turn that could not begin.
 func (w *work) refused(err error) error {
 	switch {
@@ -127,10 +140,14 @@ func (w *work) refused(err error) error {
 	case errors.Is(err, errLost), errors.Is(err, errBusy):
 		return turnInProgress(w.chatID)
 	case errors.Is(err, errDraining):
-		return arc.Errorf(arc.CodeAgentUnavailable, "the server is stopping").
-			With("agentId", w.agent.id).With("reason", "draining").With("retryable", true)
+		return stopping(w.agent.id)
 	}
 	return err
+}
+
+func stopping(agent string) error {
+	return arc.Errorf(arc.CodeAgentUnavailable, "the server is stopping").
+		With("agentId", agent).With("reason", "draining").With("retryable", true)
 }
 
 func turnInProgress(chatID string) error {
@@ -150,8 +167,9 @@ func (w *work) saveChat(ctx context.Context, ch *change) error {
 }
 
 // runChat has the runner answer and stores how the turn ended. It returns when
-// the runner has, which is later than the end of the turn if that was abandoned.
-func (s *Service) runChat(w *work, m arc.Message) {
+// the runner has, which is later than the end of the turn if that was abandoned. m is
+// what the caller has said; nil: it is the last of the stored messages.
+func (s *Service) runChat(w *work, m *arc.Message) {
 	ctx := context.WithoutCancel(w.ctx)
 	end := w.endOnce(func(err error) { s.finishChat(ctx, w, err) })
 	err := errVanished
@@ -185,14 +203,12 @@ func (s *Service) finishChat(ctx context.Context, w *work, err error) {
 	}
 	w.chat.endTurn(&b.change, now, s.cfg.ChatIdle, w.failed)
 	end := b.events[len(b.events)-1]
-	if err := w.saveChat(ctx, &b.change); err != nil {
+	if err := w.persistChat(ctx, &b.change); err != nil {
 		if !errors.Is(err, errLost) {
 			s.logFailure(err, "ending a chat turn", w.agent.id)
 		}
-		if cause := context.Cause(w.ctx); cause != nil { // why it is not ours any more
-			err = cause
-		}
-		if w.failed == nil {
+		err = s.whyOver(ctx, w, err)
+		if w.failed == nil || errors.Is(err, errClosed) {
 			w.failed = s.turnError(w, err)
 		}
 		end.Data = encode(turnEnd(w.failed))
@@ -202,10 +218,31 @@ func (s *Service) finishChat(ctx context.Context, w *work, err error) {
 	w.tail.close()
 }
 
+// whyOver tells why the end of a turn could not be stored: the cause for which its work
+// ended, or that somebody has closed the chat.
+func (s *Service) whyOver(ctx context.Context, w *work, err error) error {
+	if cause := context.Cause(w.ctx); cause != nil {
+		err = cause
+	}
+	if !errors.Is(err, errLost) && !errors.Is(err, errClosed) {
+		return err
+	}
+	th, failed := s.read(ctx, w.id)
+	if failed != nil || th.Ended.IsZero() {
+		return err
+	}
+	if th.rec.Binding.ID == "" { // who closed it did not know that the agent has it
+		th.rec.Binding = w.chat.rec.Binding
+		s.endElsewhere(th, th.rec.Reason)
+	}
+	return errClosed
+}
+
 // endTurn ends the turn that holds the chat's lease.
 func (th *thread) endTurn(ch *change, now time.Time, idle time.Duration, failed *arc.Error) {
 	th.rec.Lease, th.rec.LeaseEnd = "", 0
 	th.rec.Deadline = now.Add(idle).UnixMilli()
+	th.Ready = false
 	ch.event(now, arc.TurnEndEvent, turnEnd(failed))
 }
 
@@ -239,7 +276,7 @@ func turnEnd(failed *arc.Error) arc.TurnEnd {
 	return arc.TurnEnd{Error: &o}
 }
 
-func (s *Service) chatTurn(ctx context.Context, w *work, m arc.Message) (*Turn, error) {
+func (s *Service) chatTurn(ctx context.Context, w *work, m *arc.Message) (*Turn, error) {
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	chat := w.chat.chatResult().Chat.Chat
@@ -247,11 +284,11 @@ func (s *Service) chatTurn(ctx context.Context, w *work, m arc.Message) (*Turn, 
 		Chat: &chat, Agent: w.chat.Agent, From: w.chat.From, TraceID: w.chat.Trace, Attempt: 1, Streams: w.streams,
 		TraceParent: w.chat.rec.TraceParent, Hops: w.chat.rec.Hops + 1, Binding: w.chat.rec.Binding, w: w,
 	}
-	if w.chat.Items == 1 {
-		t.History = []arc.Message{m}
+	if w.chat.Items == 1 && m != nil {
+		t.History = []arc.Message{*m}
 		return t, nil
 	}
-	items, err := s.store.Items(ctx, w.id)
+	items, err := s.store.Items(ctx, w.chat.Thread)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +313,7 @@ func (s *Service) turnError(w *work, err error) *arc.Error {
 	case errors.Is(err, errGone):
 		e = arc.Errorf(arc.CodeAgentTimeout, "the answer was canceled because its reader was gone").
 			With("reason", "canceled").With("retryable", true)
-	case errors.Is(err, errDraining), errors.Is(err, errLost):
+	case errors.Is(err, errDraining), errors.Is(err, errLost), errors.Is(err, ErrOutage):
 		e = arc.Errorf(arc.CodeAgentTimeout, "the agent's answer was cut off").
 			With("reason", "interrupted").With("retryable", true)
 	default:

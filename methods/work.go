@@ -2,7 +2,6 @@ package methods
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +41,8 @@ type work struct {
 	cancel  context.CancelCauseFunc
 	given   atomic.Int64  // number of the last item that the runner got, as history or by Receive
 	nudged  chan struct{} // one slot: the agent has something to tell
+	news    news          // from other replicas
+	history []store.Item  // of a task that is just made; nil: it is in the store
 	reached atomic.Bool   // the agent has answered
 	done    chan struct{} // closed when the turn is over and stored
 	tail    *tail         // nil in a task
@@ -50,8 +51,9 @@ type work struct {
 
 	reading sync.Mutex // held while the history is read for given
 
-	saving sync.Mutex // held during a commit, taken before mu
-	chat   *thread    // of a chat: as last committed; guarded by saving
+	saving turnstile // held during a commit, taken before mu
+	step   int       // number of the last group that was handed to the store; guarded by saving
+	chat   *thread   // of a chat: as last committed; guarded by saving
 
 	mu        sync.Mutex // guards what follows
 	buf       change
@@ -71,7 +73,7 @@ type work struct {
 
 // newWork makes work on a thread; it does nothing before begin.
 func (s *Service) newWork(id string, a *agent) *work {
-	w := &work{s: s, id: id, agent: a, lease: rand.Text(), done: make(chan struct{}), nudged: make(chan struct{}, 1)}
+	w := &work{s: s, id: id, agent: a, lease: s.replicas.lease(), done: make(chan struct{}), nudged: make(chan struct{}, 1), saving: make(turnstile, 1)}
 	w.ctx, w.cancel = context.WithCancelCause(s.background)
 	return w
 }
@@ -353,11 +355,9 @@ func (w *work) flush() error {
 	}
 	var err error
 	if w.tail != nil {
-		err = w.saveChat(ctx, &b.change)
+		err = w.persistChat(ctx, &b.change)
 	} else {
-		_, err = w.s.edit(ctx, w.id, w.fenced(func(th *thread) (*change, error) {
-			return th.collect(&b, w.s.now()), nil
-		}))
+		err = w.persistGroup(ctx, &b)
 	}
 	if err != nil && !errors.Is(err, errLost) {
 		err = &unsavedError{err}
@@ -366,6 +366,21 @@ func (w *work) flush() error {
 		w.cancel(err)
 	}
 	return err
+}
+
+// persistGroup stores a group of what a runner made.
+func (w *work) persistGroup(ctx context.Context, b *buffered) error {
+	w.step++
+	return w.persist(ctx, func() error {
+		_, err := w.edit(ctx, func(th *thread) (*change, error) {
+			if th.rec.Step == w.step {
+				return nil, nil // it was stored, and only the word of it got lost
+			}
+			th.rec.Step = w.step
+			return th.collect(b, w.s.now()), nil
+		})
+		return err
+	})
 }
 
 // unsavedError says that the store did not take what a runner made.
@@ -382,6 +397,16 @@ func (w *work) fenced(f func(*thread) (*change, error)) func(*thread) (*change, 
 		}
 		return f(th)
 	}
+}
+
+// edit changes the task under the lease of the work. Work that has lost that ends, for
+// the cause that the thread shows.
+func (w *work) edit(ctx context.Context, f func(*thread) (*change, error)) (*thread, error) {
+	th, err := w.s.edit(ctx, w.id, w.fenced(f))
+	if th != nil && errors.Is(err, errLost) {
+		w.cancel(th.whyLost())
+	}
+	return th, err
 }
 
 // collect adds what a runner made to its task, without the artifacts that an

@@ -30,10 +30,10 @@ type Probed struct {
 
 // check is a validation that was made.
 type check struct {
-	agent   string
-	outcome arc.Compliance // without the token
+	Agent   string         `json:"agent"`
+	Outcome arc.Compliance `json:"outcome"` // without the token
+	Hash    string         `json:"hash"`    // of what was asked
 	key     string         // of the request: agent, key hash, idempotency key; "": none was given
-	hash    string         // of what was asked
 	until   time.Time
 }
 
@@ -45,7 +45,8 @@ type checks struct {
 	total   int
 }
 
-// Limits of validations: each calls out to an address that a caller names.
+// Limits of validations, on each replica: each calls out to an address that a caller
+// names.
 const (
 	checksAtOnce   = 16
 	checksPerAgent = 2
@@ -76,12 +77,15 @@ func (l *checks) end(agent string) {
 	}
 }
 
-func (l *checks) keep(id string, made *check) {
+// keep notes a check; false: there are too many.
+func (l *checks) keep(id string, made *check) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.done) < maxChecks {
-		l.done[id] = made
+	if len(l.done) >= maxChecks {
+		return false
 	}
+	l.done[id] = made
+	return true
 }
 
 func (l *checks) forget(now time.Time) {
@@ -151,13 +155,13 @@ func (r *Registry) validate(ctx context.Context, c *Caller, p arc.CompliancePara
 		kind: kindValidated, subject: tempSubject + p.AgentID, agent: p.AgentID, role: "agent",
 		audience: AudienceRegister, ttl: r.cfg.ValidatedTTL,
 		more: map[string]any{
-			"agent_type": p.AgentType, "validation_id": made.outcome.ValidationID, "endpoint_hash": endpointHash(p.Endpoint),
+			"agent_type": p.AgentType, "validation_id": made.Outcome.ValidationID, "endpoint_hash": endpointHash(p.Endpoint),
 		},
 	})
 	if err != nil {
 		return nothing, none, err
 	}
-	return made.outcome, minted, r.keepTemp(ctx, minted, keyHash)
+	return made.Outcome, minted, r.keepTemp(ctx, minted, keyHash)
 }
 
 // endpointHash stands for a validated endpoint in its token.
@@ -188,12 +192,16 @@ func sameAsValidated(c *Caller, p *arc.Registration) error {
 // checkOnce looks at the endpoint, unless an equal request with the same
 // idempotency key has done so.
 func (r *Registry) checkOnce(ctx context.Context, c *Caller, p *arc.ComplianceParams, keyHash string) (*check, error) {
-	made := &check{agent: p.AgentID, hash: fmt.Sprintf("%q", *p), until: r.now().Add(checkKept)}
+	made := &check{Agent: p.AgentID, Hash: keyMark(fmt.Sprintf("%q", *p)), until: r.now().Add(checkKept)}
 	if c.IdempotencyKey != "" {
 		made.key = p.AgentID + "\n" + keyHash + "\n" + c.IdempotencyKey
 	}
-	if before := r.checks.same(made.key); before != nil {
-		if before.hash != made.hash {
+	before, err := r.sameCheck(ctx, made.key)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		if before.Hash != made.Hash {
 			return nil, arc.Refuse(arc.ProblemDuplicateAgent, "idempotency_conflict",
 				"The idempotency key was used for a different validation").
 				With("agent_id", p.AgentID).With("idempotency_key", c.IdempotencyKey)
@@ -215,12 +223,14 @@ func (r *Registry) checkOnce(ctx context.Context, c *Caller, p *arc.CompliancePa
 	bits := make([]byte, 8)
 	rand.Read(bits) // never fails, see crypto/rand
 	took := time.Since(start).Milliseconds()
-	made.outcome = arc.Compliance{
+	made.Outcome = arc.Compliance{
 		Status: "passed", ValidationID: "val_" + hex.EncodeToString(bits), Message: "Validation passed",
 		Errors: []arc.ComplianceIssue{}, Warnings: warnings, EndpointChecks: found, DurationMS: &took,
 	}
-	r.checks.keep(made.outcome.ValidationID, made)
-	return made, nil
+	if r.checks.keep(made.Outcome.ValidationID, made) {
+		err = r.writeCheck(ctx, made)
+	}
+	return made, err
 }
 
 // probe looks at the endpoint and judges what was found.
@@ -245,16 +255,17 @@ func (r *Registry) probe(ctx context.Context, p *arc.ComplianceParams) ([]arc.Co
 // the last ten minutes ended. The token that it gave is not shown again.
 //
 // Errors: not-found; forbidden for another agent's.
-func (r *Registry) Validation(c *Caller, id string) (*arc.Compliance, error) {
-	r.checks.mu.Lock()
-	made := r.checks.done[id]
-	r.checks.mu.Unlock()
+func (r *Registry) Validation(ctx context.Context, c *Caller, id string) (*arc.Compliance, error) {
+	made, err := r.checkOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	if made == nil || r.now().After(made.until) {
 		return nil, arc.Refuse(arc.ProblemNotFound, "not_found", "There is no such validation, or no more")
 	}
-	if made.agent != c.agent() {
+	if made.Agent != c.agent() {
 		return nil, arc.Refuse(arc.ProblemForbidden, "forbidden", "The validation is another agent's")
 	}
-	outcome := made.outcome
+	outcome := made.Outcome
 	return &outcome, nil
 }

@@ -20,13 +20,80 @@ type counts struct {
 	LastActive          time.Time `json:"last_active,omitzero"`
 }
 
+// storedCounts is how the store keeps them.
+type storedCounts struct {
+	counts
+	// Of is the incarnation that they are of; "" in those of older versions. Another
+	// replica may write them when the id has just become somebody else's.
+	Of string `json:"of,omitempty"`
+}
+
 // encode gives the stored form; nil if nothing is known.
-func (n *counts) encode() []byte {
+func (n *counts) encode(incarnation string) []byte {
 	if *n == (counts{}) {
 		return nil
 	}
-	b, _ := json.Marshal(n) // finite numbers: cannot fail
+	b, _ := json.Marshal(storedCounts{*n, incarnation}) // finite numbers: cannot fail
 	return b
+}
+
+// readCounts reads the stored form. Those of another incarnation are none.
+func readCounts(b []byte, incarnation string) (counts, error) {
+	if len(b) == 0 {
+		return counts{}, nil
+	}
+	var s storedCounts
+	if err := json.Unmarshal(b, &s); err != nil {
+		return counts{}, err
+	}
+	if s.Of != "" && s.Of != incarnation {
+		return counts{}, nil
+	}
+	return s.counts, nil
+}
+
+// observation is one thing that was said of an agent's work: by itself, or that an
+// answer took some time.
+type observation struct {
+	said    map[string]any // nil: an answer
+	took    float64        // seconds
+	success bool
+	at      time.Time
+}
+
+// apply adds the observation.
+func (o *observation) apply(n *counts) {
+	if o.said == nil {
+		n.count(o.took, o.success, o.at)
+		return
+	}
+	n.take(o.said)
+	n.LastActive = o.at
+}
+
+// recount makes the counts of those that are stored and what is pending.
+func (a *agent) recount() (err error) {
+	a.counts, err = readCounts(a.stored, a.Incarnation)
+	for i := range a.pending {
+		a.pending[i].apply(&a.counts)
+	}
+	return err
+}
+
+// maxPending bounds what is pending of one agent. Beyond, the oldest is forgotten.
+const maxPending = 4096
+
+// observe adds an observation. Where nobody else counts it needs no keeping: the counts
+// are written whole.
+func (a *agent) observe(o observation, alone bool) {
+	o.apply(&a.counts)
+	if alone {
+		return
+	}
+	if len(a.pending) >= maxPending {
+		a.pending = a.pending[1:]
+	}
+	a.pending = append(a.pending, o)
 }
 
 // view shows the counts of an agent.
@@ -89,10 +156,7 @@ func (r *Registry) UpdateMetrics(c *Caller, id string, said map[string]any) (*ar
 	if issues := checkMetrics(said); len(issues) > 0 {
 		return nil, invalid(issues)
 	}
-	v, err := r.changeCounts(id, func(n *counts, now time.Time) {
-		n.take(said)
-		n.LastActive = now
-	})
+	v, err := r.observe(id, observation{said: said})
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +180,8 @@ func (n *counts) take(said map[string]any) {
 	}
 }
 
-// changeCounts changes what is known of an agent's work and gives all of it.
-func (r *Registry) changeCounts(id string, change func(*counts, time.Time)) (*arc.AgentMetrics, error) {
+// observe adds to what is known of an agent's work and gives all of it.
+func (r *Registry) observe(id string, o observation) (*arc.AgentMetrics, error) {
 	d := &r.agents
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -125,8 +189,13 @@ func (r *Registry) changeCounts(id string, change func(*counts, time.Time)) (*ar
 	if err != nil {
 		return nil, err
 	}
-	change(&a.counts, r.now())
-	d.dirty[id] = struct{}{}
+	o.at = r.now()
+	a.observe(o, r.cfg.Alone)
+	if r.cfg.Alone {
+		d.dirty[id] = struct{}{}
+	} else {
+		d.counted[id] = struct{}{}
+	}
 	return a.counts.view(id, a.seen), nil
 }
 
@@ -156,7 +225,7 @@ func (r *Registry) ReportMetrics(c *Caller, id string, took float64, success boo
 	if !(took >= 0 && took <= 3600) {
 		return nil, invalid([]arc.FieldIssue{{Field: "response_time", Issue: "must be 0 to 3600 seconds"}})
 	}
-	v, err := r.changeCounts(id, func(n *counts, now time.Time) { n.count(took, success, now) })
+	v, err := r.observe(id, observation{took: took, success: success})
 	if err != nil {
 		return nil, err
 	}

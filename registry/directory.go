@@ -27,9 +27,14 @@ type agent struct {
 	registered time.Time
 	seen       time.Time // last heartbeat
 	heard      time.Time // from when its silence counts: seen, or the start of this process
+	elsewhere  bool      // another replica heard the last heartbeat
+	written    time.Time // seen, as far as it is known to be in the store
 	alive      bool
 	streak     int // heartbeats since it was dead
-	counts     counts
+
+	counts  counts        // as stored, and what is pending
+	stored  []byte        // the counts that the store had at the last look
+	pending []observation // what is to be added to those of the store
 }
 
 // record is the part of an agent that the store keeps as one text.
@@ -51,20 +56,22 @@ type record struct {
 type directory struct {
 	signal // when the list changes
 
-	registering sync.Mutex // held by what adds and removes agents, across its writes
+	registering sync.Mutex    // held by what adds and removes agents, across its writes
+	hurry       chan struct{} // has beats written soon
 
-	mu    sync.RWMutex // guards what follows
-	byID  map[string]*agent
-	ids   []string            // sorted; nil: to be made
-	dirty map[string]struct{} // ids whose beats are to be written
+	mu      sync.RWMutex // guards what follows
+	byID    map[string]*agent
+	ids     []string            // sorted; nil: to be made
+	dirty   map[string]struct{} // ids whose beats are to be written
+	counted map[string]struct{} // ids that have something pending
 }
 
-// loadAgents reads all agents. The silence of those that were alive counts from
-// now on: they could not reach a server that was not there.
+// loadAgents reads all agents; of those that are there already memory knows more. The
+// silence of those that were alive counts from now on: they could not reach a server
+// that was not there.
 func (r *Registry) loadAgents(ctx context.Context, now time.Time) error {
 	const page = 1000
-	d := &r.agents
-	d.byID, d.dirty = make(map[string]*agent), make(map[string]struct{})
+	byID := make(map[string]*agent)
 	for after := ""; ; {
 		rows, err := r.store.Agents(ctx, after, page)
 		if err != nil {
@@ -75,25 +82,49 @@ func (r *Registry) loadAgents(ctx context.Context, now time.Time) error {
 			if err != nil {
 				return fmt.Errorf("agent %s: %w", row.ID, err)
 			}
-			d.byID[row.ID] = a
+			byID[row.ID] = a
 			after = row.ID
 		}
 		if len(rows) < page {
-			return nil
+			break
 		}
 	}
+	r.agents.replace(byID)
+	return nil
+}
+
+// replace makes these the agents.
+func (d *directory) replace(byID map[string]*agent) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.byID == nil {
+		d.byID, d.dirty, d.counted = make(map[string]*agent), make(map[string]struct{}), make(map[string]struct{})
+		d.hurry = make(chan struct{}, 1)
+	}
+	for id, a := range d.byID {
+		if fresh := byID[id]; fresh == nil || fresh.Incarnation != a.Incarnation {
+			d.drop(id)
+		}
+	}
+	for id, a := range byID {
+		if d.byID[id] == nil {
+			d.byID[id] = a
+		}
+	}
+	d.ids = nil
 }
 
 // restore makes an agent of its row.
 func (r *Registry) restore(row store.Agent, now time.Time) (*agent, error) {
-	a := &agent{rev: row.Rev, registered: row.Registered, seen: row.Seen, heard: row.Seen, alive: row.Alive}
+	a := &agent{
+		rev: row.Rev, registered: row.Registered, seen: row.Seen, heard: row.Seen, written: row.Seen,
+		alive: row.Alive, stored: row.Counts,
+	}
 	if err := json.Unmarshal(row.Body, &a.record); err != nil {
 		return nil, fmt.Errorf("reading the record: %w", err)
 	}
-	if len(row.Counts) > 0 {
-		if err := json.Unmarshal(row.Counts, &a.counts); err != nil {
-			return nil, fmt.Errorf("reading the counts: %w", err)
-		}
+	if err := a.recount(); err != nil {
+		return nil, fmt.Errorf("reading the counts: %w", err)
 	}
 	if a.alive {
 		a.heard = now

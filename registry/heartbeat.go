@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/arc"
-	"github.com/arcd-io/arcd/store"
 )
 
 // revival is how many heartbeats in a row, each within the timeout of the one
@@ -13,8 +12,15 @@ import (
 // an agent that comes and goes.
 const revival = 2
 
+// elsewhereGrace is how much longer the silence of an agent may last whose last
+// heartbeat another replica heard: the next one may be on its way from there.
+const elsewhereGrace = 2 * time.Second
+
 // status tells whether the agent counts as alive.
 func (a *agent) status(now time.Time, timeout time.Duration) string {
+	if a.elsewhere {
+		timeout += elsewhereGrace
+	}
 	if a.alive && now.Sub(a.heard) <= timeout {
 		return arc.AgentAlive
 	}
@@ -23,7 +29,7 @@ func (a *agent) status(now time.Time, timeout time.Duration) string {
 
 // Beat is POST /agents/{agent_id}/heartbeat: the agent says that it is alive. It
 // is written to the store together with those of all others, within a sixth of
-// the timeout.
+// the timeout; at once if what other replicas can know of it is old.
 //
 // Errors: insufficient-permissions for another's agent; agent-not-found.
 func (r *Registry) Beat(c *Caller, id string) (*arc.Heartbeat, error) {
@@ -31,15 +37,19 @@ func (r *Registry) Beat(c *Caller, id string) (*arc.Heartbeat, error) {
 		r.refused(c, "heartbeat", id, err)
 		return nil, err
 	}
-	now, d := r.now(), &r.agents
+	now, d := r.now().Truncate(time.Millisecond), &r.agents // as the store keeps it
 	d.mu.Lock()
 	a, err := d.find(id)
-	revived := false
+	revived, urgent := false, false
 	if err == nil {
 		revived = a.beat(now, r.cfg.HeartbeatTimeout)
 		d.dirty[id] = struct{}{}
+		urgent = !r.cfg.Alone && (revived || now.Sub(a.written) > r.cfg.HeartbeatTimeout/2)
 	}
 	d.mu.Unlock()
+	if urgent {
+		d.hasten()
+	}
 	if err != nil {
 		r.cfg.Observe(Happening{Event: "heartbeat", Outcome: outcomeRefused})
 		return nil, err
@@ -55,7 +65,7 @@ func (r *Registry) Beat(c *Caller, id string) (*arc.Heartbeat, error) {
 func (a *agent) beat(now time.Time, timeout time.Duration) (revived bool) {
 	wasAlive := a.status(now, timeout) == arc.AgentAlive
 	steady := now.Sub(a.seen) <= timeout
-	a.seen, a.heard = now, now
+	a.seen, a.heard, a.elsewhere = now, now, false
 	if wasAlive {
 		return false
 	}
@@ -70,48 +80,15 @@ func (a *agent) beat(now time.Time, timeout time.Duration) (revived bool) {
 	return a.alive
 }
 
-// beats takes the signs of life that are to be written.
-func (d *directory) beats() []store.Beat {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.dirty) == 0 {
-		return nil
-	}
-	beats := make([]store.Beat, 0, len(d.dirty))
-	for id := range d.dirty {
-		if a := d.byID[id]; a != nil {
-			beats = append(beats, store.Beat{ID: id, Seen: a.seen, Alive: a.alive, Counts: a.counts.encode()})
-		}
-	}
-	clear(d.dirty)
-	return beats
-}
-
-// flush writes what the agents said since the last time, in one transaction.
-func (r *Registry) flush(ctx context.Context) {
-	// Nobody registers meanwhile: the next agent with an id must not get the signs of
-	// life and the counts of the one before.
-	r.agents.registering.Lock()
-	defer r.agents.registering.Unlock()
-	beats := r.agents.beats()
-	if len(beats) == 0 {
-		return
-	}
-	if err := r.store.Beat(ctx, beats); err != nil {
-		r.log.Error().Str("event", "heartbeats_unwritten").Err(err).Int("agents", len(beats)).Send()
-		d := &r.agents
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for _, b := range beats {
-			d.dirty[b.ID] = struct{}{}
-		}
-	}
-}
-
 // sweep finds the agents that have fallen silent, and removes those that have been
-// for long.
+// for long. Every replica does; what comes of it is the same whoever is first.
 func (r *Registry) sweep(ctx context.Context) {
 	now, d := r.now(), &r.agents
+	if since, silent := r.silent(now); silent && !r.cfg.Alone {
+		if err := r.hear(ctx, since); err != nil {
+			return // others may have heard of them
+		}
+	}
 	var gone []string
 	fell := false
 	d.mu.Lock()
@@ -135,11 +112,32 @@ func (r *Registry) sweep(ctx context.Context) {
 	}
 }
 
+// silent tells whether there are agents to be declared dead or removed, and from when
+// on others may have heard of them.
+func (r *Registry) silent(now time.Time) (since time.Time, found bool) {
+	d := &r.agents
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, a := range d.byID {
+		falls := a.alive && now.Sub(a.heard) > r.cfg.HeartbeatTimeout
+		if !falls && (a.alive || r.cfg.RemoveAfter <= 0 || now.Sub(a.heard) <= r.cfg.RemoveAfter) {
+			continue
+		}
+		if !found || a.seen.Before(since) {
+			since, found = a.seen, true
+		}
+	}
+	return since, found
+}
+
 // removeSilent removes an agent unless it has been heard of in the meantime.
 func (r *Registry) removeSilent(ctx context.Context, id string, now time.Time) {
 	d := &r.agents
 	d.registering.Lock()
 	defer d.registering.Unlock()
+	if err := r.lookHeld(ctx); err != nil {
+		return // it may be another one by now
+	}
 	d.mu.Lock()
 	a := d.byID[id]
 	silent := a != nil && now.Sub(a.heard) > r.cfg.RemoveAfter
@@ -151,12 +149,15 @@ func (r *Registry) removeSilent(ctx context.Context, id string, now time.Time) {
 	if !silent {
 		return
 	}
-	if err := r.remove(context.WithoutCancel(ctx), a); err != nil { // as in unregister
-		d.mu.Lock()
-		d.byID[id], d.ids = a, nil
-		d.mu.Unlock()
-		r.log.Error().Str("event", "removal_failed").Str("agent_id", id).Err(err).Send()
+	mine, err := r.remove(context.WithoutCancel(ctx), a) // as in unregister
+	if mine && err == nil {
+		r.record(&Caller{}, entry{Event: "unregistered", Agent: id, Reason: "silent"})
 		return
 	}
-	r.record(&Caller{}, entry{Event: "unregistered", Agent: id, Reason: "silent"})
+	d.mu.Lock() // until it is seen to be gone
+	d.byID[id], d.ids = a, nil
+	d.mu.Unlock()
+	if err != nil {
+		r.log.Error().Str("event", "removal_failed").Str("agent_id", id).Err(err).Send()
+	}
 }

@@ -114,7 +114,7 @@ func TestRunSweepsAndWrites(t *testing.T) {
 		if got := w.status("agent-1"); got != "gone" {
 			t.Errorf("%s after ten minutes of silence", got)
 		}
-		if !w.reg.Revoked(c.Principal) {
+		if !w.revoked(c.Principal) {
 			t.Error("the token of a removed agent is good")
 		}
 		stop()

@@ -21,6 +21,16 @@ type hookedStore struct {
 	beat        func() // before each Beat; nil: nothing
 
 	appendAudit func() error // before each AppendAudit; nil: nothing
+	changes     func() error // before each Changes; nil: nothing
+}
+
+func (h *hookedStore) Changes(ctx context.Context, since int64) (store.Changes, error) {
+	if h.changes != nil {
+		if err := h.changes(); err != nil {
+			return store.Changes{}, err
+		}
+	}
+	return h.Registry.Changes(ctx, since)
 }
 
 func (h *hookedStore) PutAgent(ctx context.Context, a store.Agent) (store.Agent, error) {
@@ -119,7 +129,7 @@ func TestPinOfARegistrationStays(t *testing.T) {
 
 // A registration that could not be stored keeps nobody else off the key.
 func TestFailedRegistrationLeavesNoPin(t *testing.T) {
-	w := start(t, nil)
+	w := start(t, func(c *registry.Config) { c.Alone = true })
 	w.hooks = &hookedStore{putAgent: func() error { return errors.New("disk full") }}
 	w.restart()
 	if _, err := w.reg.Register(t.Context(), w.caller(w.temp("agent-1", "key-1")), form("agent-1")); err == nil {

@@ -217,11 +217,11 @@ func TestW15RevocationsOnlyGrow(t *testing.T) {
 		}
 		w.clock.pass(-10 * time.Second)
 	}
-	if !w.reg.Revoked(c.Principal) {
+	if !w.revoked(c.Principal) {
 		t.Error("the token came back")
 	}
 	w.restart()
-	if !w.reg.Revoked(c.Principal) {
+	if !w.revoked(c.Principal) {
 		t.Error("the token came back after a restart")
 	}
 }

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -63,14 +64,31 @@ func (r *Registry) register(ctx context.Context, c *Caller, p arc.Registration) 
 		Registration: p, Incarnation: rand.Text(), KeyHash: keyHash,
 		Hash: digest(&p), Token: c.Principal.TokenID, Key: c.IdempotencyKey,
 	}}
-	r.agents.registering.Lock()
-	defer r.agents.registering.Unlock()
-	a, err := r.settle(context.WithoutCancel(ctx), c, wish) // whoever leaves must not leave half of it
+	a, err := r.settleWithOthers(context.WithoutCancel(ctx), c, wish) // whoever leaves must not leave half of it
 	if err != nil {
 		return nil, none, err
 	}
 	minted, err := r.issue(r.agentGrant(a))
 	return a, minted, err
+}
+
+// settleTries is how often other replicas may be faster before a registration fails.
+const settleTries = 3
+
+// settleWithOthers settles a wish by what all replicas have done.
+func (r *Registry) settleWithOthers(ctx context.Context, c *Caller, wish *agent) (*agent, error) {
+	r.agents.registering.Lock()
+	defer r.agents.registering.Unlock()
+	for range settleTries {
+		if err := r.lookHeld(ctx); err != nil {
+			return nil, unavailable(err)
+		}
+		a, err := r.settle(ctx, c, wish)
+		if !errors.Is(err, errFaster) {
+			return a, err
+		}
+	}
+	return nil, unavailable(errFaster)
 }
 
 // checkWish checks all that can be checked without looking at other agents.
@@ -124,6 +142,9 @@ func (r *Registry) settle(ctx context.Context, c *Caller, wish *agent) (*agent, 
 	there, total := d.byID[id], len(d.byID)
 	alive := there != nil && there.status(now, r.cfg.HeartbeatTimeout) == arc.AgentAlive
 	d.mu.RUnlock()
+	if there != nil && there.Incarnation == wish.Incarnation { // made before its answer was lost
+		return there, nil
+	}
 	if there != nil {
 		if again, err := sameWish(c, there, wish); again || err != nil {
 			return there, err
@@ -143,7 +164,7 @@ func (r *Registry) settle(ctx context.Context, c *Caller, wish *agent) (*agent, 
 		return nil, err
 	}
 	if err := r.add(ctx, wish, there, now); err != nil {
-		if c.kind() == kindValidated { // nothing was made: the token is still good for it
+		if c.kind() == kindValidated && !errors.Is(err, errFaster) { // nothing was made: the token is still good for it
 			_, undo := r.store.Unmark(ctx, markOnce, usedUp(wish.Token))
 			err = errors.Join(err, undo)
 		}
@@ -179,13 +200,14 @@ func (r *Registry) useUp(ctx context.Context, c *Caller, wish *agent, now time.T
 	if c.kind() != kindValidated {
 		return nil
 	}
+	mine := []byte(wish.Incarnation)
 	used, err := r.store.Mark(ctx, store.Mark{
-		Kind: markOnce, Value: usedUp(wish.Token), Expires: c.Principal.Expires.Add(validatorLeeway),
+		Kind: markOnce, Value: usedUp(wish.Token), Body: mine, Expires: c.Principal.Expires.Add(validatorLeeway),
 	}, now)
 	if err != nil {
 		return err
 	}
-	if used != nil {
+	if used != nil && !bytes.Equal(used.Body, mine) {
 		return arc.Refuse(arc.ProblemToken, "token_already_used", "The token has registered an agent already").
 			With("agent_id", wish.Registration.AgentID)
 	}
@@ -197,7 +219,8 @@ func (r *Registry) add(ctx context.Context, a, dead *agent, now time.Time) error
 	if err := r.encode(a); err != nil {
 		return err
 	}
-	a.registered, a.seen, a.heard, a.alive = arc.At(now).Time, now, now, true
+	now = now.Truncate(time.Millisecond) // as the store keeps it
+	a.registered, a.seen, a.heard, a.written, a.alive = arc.At(now).Time, now, now, now, true
 	body, err := json.Marshal(a.record)
 	if err != nil {
 		return err
@@ -208,18 +231,25 @@ func (r *Registry) add(ctx context.Context, a, dead *agent, now time.Time) error
 	}
 	if dead != nil {
 		row.Rev = dead.rev
+		if mine, err := r.claim(ctx, ending(dead)); err != nil || !mine {
+			return cmp.Or(err, errFaster)
+		}
 	}
 	if err := r.holdKey(ctx, a, dead); err != nil {
 		return err
 	}
 	stored, err := r.store.PutAgent(ctx, row)
+	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrConflict) {
+		return errFaster
+	}
 	if err != nil {
 		return fmt.Errorf("storing an agent: %w", err)
 	}
 	a.rev = stored.Rev
 	d := &r.agents
 	d.mu.Lock()
-	d.byID[row.ID], d.ids = a, nil
+	d.drop(row.ID)
+	d.byID[row.ID] = a
 	d.mu.Unlock()
 	if dead != nil {
 		r.revoked.tell() // the tokens of the one before are over
@@ -233,7 +263,7 @@ func (r *Registry) add(ctx context.Context, a, dead *agent, now time.Time) error
 // dead agent that makes way is free again, if it was another.
 func (r *Registry) holdKey(ctx context.Context, a, dead *agent) error {
 	if dead != nil && dead.KeyHash != a.KeyHash {
-		if _, err := r.store.Unmark(ctx, markPin, dead.KeyHash); err != nil {
+		if err := r.freeKey(ctx, dead.KeyHash, dead.Registration.AgentID); err != nil {
 			return err
 		}
 	}
@@ -306,6 +336,9 @@ func (r *Registry) Unregister(ctx context.Context, c *Caller, id string) (*arc.U
 func (r *Registry) unregister(ctx context.Context, c *Caller, id string) error {
 	r.agents.registering.Lock()
 	defer r.agents.registering.Unlock()
+	if err := r.lookHeld(ctx); err != nil {
+		return unavailable(err)
+	}
 	r.agents.mu.RLock()
 	a, err := r.agents.find(id)
 	r.agents.mu.RUnlock()
@@ -315,24 +348,38 @@ func (r *Registry) unregister(ctx context.Context, c *Caller, id string) error {
 	if c.kind() == kindAgent && !r.standing(c.Principal) { // while this waited, the id went to another registration
 		return arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
 	}
-	return r.remove(context.WithoutCancel(ctx), a) // as in register
+	ctx = context.WithoutCancel(ctx) // as in register
+	mine, err := r.remove(ctx, a)
+	if mine || err != nil {
+		return err
+	}
+	// Another replica removes it: once that is done this call came too late.
+	if err := r.lookHeld(ctx); err == nil && !r.agents.is(id, a.Incarnation) {
+		return notRegistered(id)
+	}
+	return unavailable(errFaster)
 }
 
-// remove takes an agent out. The directory's registering is held.
-func (r *Registry) remove(ctx context.Context, a *agent) error {
+// ending names the claim to end a registration.
+func ending(a *agent) string { return "end\n" + a.Incarnation }
+
+// remove takes an agent out. mine is false if another replica does. The directory's
+// registering is held.
+func (r *Registry) remove(ctx context.Context, a *agent) (mine bool, err error) {
 	id, d := a.Registration.AgentID, &r.agents
+	if mine, err = r.claim(ctx, ending(a)); err != nil || !mine {
+		return false, err
+	}
 	if err := r.store.DeleteAgent(ctx, id, a.rev); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("removing an agent: %w", err)
+		return true, errors.Join(fmt.Errorf("removing an agent: %w", err), r.disclaim(ctx, ending(a)))
 	}
 	d.mu.Lock()
-	delete(d.byID, id)
-	delete(d.dirty, id)
-	d.ids = nil
+	d.drop(id)
 	d.mu.Unlock()
 	r.revoked.tell()
 	d.tell()
-	if _, err := r.store.Unmark(ctx, markPin, a.KeyHash); err != nil {
-		return fmt.Errorf("freeing an agent key: %w", err)
+	if err := r.freeKey(ctx, a.KeyHash, id); err != nil {
+		return true, fmt.Errorf("freeing an agent key: %w", err)
 	}
-	return nil
+	return true, nil
 }

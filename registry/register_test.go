@@ -34,7 +34,7 @@ func TestRegistrationFromBeginningToEnd(t *testing.T) {
 		if a.Status != arc.AgentAlive || a.Endpoint != "http://127.0.0.1:9/agent" || a.Metrics == nil {
 			t.Errorf("got %+v", a)
 		}
-		if w.reg.Revoked(c.Principal) {
+		if w.revoked(c.Principal) {
 			t.Error("its token is refused")
 		}
 	}
@@ -45,13 +45,13 @@ func TestRegistrationFromBeginningToEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.By != "agent-1" || !w.reg.Revoked(c.Principal) {
-		t.Errorf("unregistered by %q, token revoked: %v", got.By, w.reg.Revoked(c.Principal))
+	if got.By != "agent-1" || !w.revoked(c.Principal) {
+		t.Errorf("unregistered by %q, token revoked: %v", got.By, w.revoked(c.Principal))
 	}
 	_, err = w.reg.GetAgent("agent-1", false)
 	wantProblem(t, err, arc.ProblemAgentNotFound, "AGENT_NOT_FOUND")
 	again := w.register("agent-1", "key-1")
-	if !w.reg.Revoked(c.Principal) || w.reg.Revoked(again.Principal) {
+	if !w.revoked(c.Principal) || w.revoked(again.Principal) {
 		t.Error("the token of the registration before is good for the next, or the next one's is not")
 	}
 }
@@ -121,7 +121,7 @@ func TestW9ValidatedTokenRegistersOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown, err := w.reg.Validation(temp, passed.ValidationID)
+	shown, err := w.reg.Validation(t.Context(), temp, passed.ValidationID)
 	if err != nil || shown.ValidatedToken != nil || shown.Status != "passed" {
 		t.Errorf("the validation shows %+v, %v: the token must not be shown again", shown, err)
 	}
@@ -172,7 +172,7 @@ func TestW7RepeatedRegistrations(t *testing.T) {
 	if got.AccessToken == first.AccessToken {
 		t.Error("the token was kept")
 	}
-	if w.reg.Revoked(w.caller(first.AccessToken).Principal) {
+	if w.revoked(w.caller(first.AccessToken).Principal) {
 		t.Error("the first answer's token is refused")
 	}
 	other := form("agent-1")
@@ -218,10 +218,10 @@ func TestRemovedKeyEndsItsTokens(t *testing.T) {
 	stays := w.register("agent-3", "key-3")
 	w.keys = []string{"key-3"}
 	w.restart()
-	if !w.reg.Revoked(agent.Principal) || !w.reg.Revoked(temp.Principal) {
+	if !w.revoked(agent.Principal) || !w.revoked(temp.Principal) {
 		t.Error("tokens of keys that are gone are good")
 	}
-	if w.reg.Revoked(stays.Principal) {
+	if w.revoked(stays.Principal) {
 		t.Error("the token of a key that is there is refused")
 	}
 }
@@ -371,7 +371,7 @@ func TestW30AnsweredIsOnDisk(t *testing.T) {
 		"agent": {agent.Principal, false}, "session": {root.Principal, false},
 		"unregistered": {gone.Principal, true}, "logged out": {over.Principal, true},
 	} {
-		if got := crashed.reg.Revoked(c.p); got != c.over {
+		if got := crashed.revoked(c.p); got != c.over {
 			t.Errorf("%s: revoked %v, want %v", name, got, c.over)
 		}
 	}

@@ -10,6 +10,7 @@ package registry
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -32,6 +33,10 @@ type Config struct {
 	// Store keeps everything. Required. The caller closes it, after Run has
 	// returned.
 	Store store.Registry
+	// Alone says that no other process uses the store, as with an engine that one process
+	// has to itself. Otherwise the registry looks all the time at what others write
+	// ([Registry.Follow]), and takes no token while it cannot.
+	Alone bool
 	// Issuer signs the tokens and knows the administrators. Required.
 	Issuer *auth.Issuer
 	// Keys are what agents prove themselves with. Nil: no agent can register.
@@ -68,7 +73,9 @@ type Config struct {
 	// Default 7 days.
 	MaxAge      time.Duration
 	MaxSessions int // most sessions of one administrator; default 5
-	MaxAgents   int // most registered agents; default 10,000
+	// MaxAgents is the most registered agents; default 10,000. Replicas that register
+	// agents at the same moment may exceed it by one each.
+	MaxAgents int
 
 	// HeartbeatTimeout is the silence after which an agent counts as dead. Default
 	// 60 s.
@@ -82,7 +89,8 @@ type Config struct {
 
 	// Observe is told what happened, for counters. Nil: nobody is.
 	Observe func(Happening)
-	// Now is the clock. Default time.Now.
+	// Now is the clock; one that all replicas share, if there are several. Default
+	// time.Now.
 	Now func() time.Time
 	// Log gets the audit lines. The zero Logger writes nothing to it; the store
 	// gets them in any case.
@@ -108,6 +116,7 @@ type Registry struct {
 
 	secret []byte // of agents' subjects
 
+	others   replicas
 	agents   directory
 	revoked  revocations
 	sessions sessions
@@ -131,21 +140,31 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if err := r.setTypes(); err != nil {
 		return nil, err
 	}
-	now := cfg.Now()
-	for what, load := range map[string]func(context.Context, time.Time) error{
-		"revocations": r.loadRevocations,
-		"agents":      r.loadAgents,
-		"sessions":    r.loadSessions,
-		"temp tokens": r.loadTemps,
-		"the secret":  r.loadSecret,
-	} {
-		if err := load(ctx, now); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", what, err)
-		}
+	if err := r.load(ctx); err != nil {
+		return nil, err
 	}
 	r.checks.done = make(map[string]*check)
 	r.audit.begin()
 	return r, nil
+}
+
+// load reads everything for the first time.
+func (r *Registry) load(ctx context.Context) error {
+	now, o := r.now(), &r.others
+	o.self, o.wake = rand.Text(), make(chan struct{}, 1)
+	o.good.Store(&[2]time.Time{time.Now(), now})
+	c, err := r.store.Changes(ctx, 0) // first: what is written meanwhile is among the next changes
+	if err != nil {
+		return fmt.Errorf("reading the version: %w", err)
+	}
+	o.version = c.Version
+	if err := r.reload(ctx, now); err != nil {
+		return err
+	}
+	if err := r.loadSecret(ctx, now); err != nil {
+		return fmt.Errorf("reading the secret: %w", err)
+	}
+	return nil
 }
 
 func setDefaults(cfg *Config) {

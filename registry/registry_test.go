@@ -156,6 +156,16 @@ func (w *world) caller(token string) *registry.Caller {
 	return &registry.Caller{Principal: p, Remote: "127.0.0.1", RequestID: "req_" + rand.Text(), Fingerprint: "fp"}
 }
 
+// revoked tells whether a principal's token is over; fatal if that is not known.
+func (w *world) revoked(p *auth.Principal) bool {
+	w.t.Helper()
+	over, err := w.reg.Revoked(w.t.Context(), p)
+	if err != nil {
+		w.t.Fatalf("Revoked: %v", err)
+	}
+	return over
+}
+
 func nobody() *registry.Caller {
 	return &registry.Caller{Remote: "127.0.0.1", RequestID: "req_test", Fingerprint: "fp"}
 }
@@ -197,6 +207,16 @@ func (w *world) register(id, key string) *registry.Caller {
 		w.t.Fatalf("Register(%s): %v", id, err)
 	}
 	return w.caller(got.AccessToken)
+}
+
+// tokenOf registers an agent with a key and gives its token.
+func (w *world) tokenOf(id, key string) string {
+	w.t.Helper()
+	got, err := w.reg.Register(w.t.Context(), w.caller(w.temp(id, key)), form(id))
+	if err != nil {
+		w.t.Fatalf("Register(%s): %v", id, err)
+	}
+	return got.AccessToken
 }
 
 // wantProblem checks the kind of a refusal and its error_code.

@@ -15,7 +15,11 @@ import (
 const (
 	byTokenID = "jti"
 	bySubject = "sub"
+	bySession = "sid"
 )
+
+// sessionKey names a session among what is revoked by an id.
+func sessionKey(id string) string { return "session\n" + id }
 
 // validatorLeeway is how much longer than its token a revocation is kept: more
 // than the largest leeway of a validator.
@@ -26,7 +30,7 @@ type revocations struct {
 	signal
 
 	mu       sync.RWMutex         // guards what follows
-	ids      map[string]time.Time // by issuer, line feed, token id: when to forget
+	ids      map[string]time.Time // by issuer, line feed, token id, or sessionKey: when to forget
 	subjects map[string]store.Revocation
 }
 
@@ -35,12 +39,20 @@ func (r *Registry) loadRevocations(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.revoked.ids = make(map[string]time.Time, len(rows))
-	r.revoked.subjects = make(map[string]store.Revocation)
+	r.revoked.begin(len(rows))
 	for _, row := range rows {
 		r.revoked.add(row)
 	}
 	return nil
+}
+
+// begin makes the maps. What is in them stays: revocations only grow.
+func (r *revocations) begin(size int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ids == nil {
+		r.ids, r.subjects = make(map[string]time.Time, size), make(map[string]store.Revocation)
+	}
 }
 
 func (r *revocations) add(row store.Revocation) {
@@ -109,8 +121,26 @@ func (r *Registry) Revocations() <-chan struct{} { return r.revoked.next() }
 
 // Revoked tells whether the principal's token was taken back, or the session,
 // registration or agent key that it stands on is gone. The validator asks it on
-// every call.
-func (r *Registry) Revoked(p *auth.Principal) bool {
+// every call. An error is that it cannot be known now, because other replicas may
+// have revoked it; the answer is true then, for whoever does not look at errors.
+func (r *Registry) Revoked(ctx context.Context, p *auth.Principal) (bool, error) {
+	if err := r.known(ctx); err != nil {
+		return true, err
+	}
+	if !r.over(p) {
+		return false, nil
+	}
+	if r.revoked.has(p) || !r.mayBeNew(p) {
+		return true, nil
+	}
+	if err := r.look(ctx); err != nil {
+		return true, err
+	}
+	return r.over(p), nil
+}
+
+// over is Revoked as far as memory knows.
+func (r *Registry) over(p *auth.Principal) bool {
 	if r.revoked.has(p) {
 		return true
 	}
@@ -127,6 +157,14 @@ func (r *Registry) Revoked(p *auth.Principal) bool {
 		return !ok
 	}
 	return false
+}
+
+// hasSession tells whether a session was ended.
+func (r *revocations) hasSession(id string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, ok := r.ids[sessionKey(id)]
+	return ok
 }
 
 func (r *revocations) has(p *auth.Principal) bool {

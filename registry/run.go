@@ -6,24 +6,37 @@ import (
 	"time"
 )
 
-// Run writes what is collected in memory, notices agents that fall silent and
-// forgets what is over, until ctx ends; then it writes what is left.
+// Run writes what is collected in memory, keeps up with other replicas, notices agents
+// that fall silent and forgets what is over, until ctx ends; then it writes what is
+// left.
 func (r *Registry) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { r.writeAudit(ctx) })
+	wg.Go(func() { r.Follow(ctx) })
 	look := time.NewTicker(r.lookEvery())
 	defer look.Stop()
 	write := time.NewTicker(max(r.cfg.HeartbeatTimeout/6, time.Second))
 	defer write.Stop()
 	prune := time.NewTicker(pruneEvery)
 	defer prune.Stop()
-	for ctx.Err() == nil {
+	hear := time.NewTicker(r.hearEvery())
+	defer hear.Stop()
+	soon := time.NewTimer(hurryPause)
+	defer soon.Stop()
+	for heard := 1; ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case <-look.C:
 			r.sweep(ctx)
 		case <-write.C:
 			r.flush(ctx)
+		case <-r.agents.hurry:
+			soon.Reset(hurryPause)
+		case <-soon.C:
+			r.flush(ctx)
+		case <-hear.C:
+			r.hearAll(ctx, heard%hearWhole == 0)
+			heard++
 		case <-prune.C:
 			r.prune(ctx)
 		}
@@ -38,6 +51,25 @@ func (r *Registry) Run(ctx context.Context) error {
 // lookEvery is how often silence is looked for.
 func (r *Registry) lookEvery() time.Duration {
 	return min(max(r.cfg.HeartbeatTimeout/20, 100*time.Millisecond), time.Second)
+}
+
+// hearEvery is how often is read what other replicas heard.
+func (r *Registry) hearEvery() time.Duration { return max(r.cfg.HeartbeatTimeout/12, time.Second) }
+
+// hearWhole is the number of times after which all agents are read, and not only those
+// that were heard of lately: metrics may be reported of the others too.
+const hearWhole = 6
+
+// hearAll reads what other replicas heard. Should it fail the next time makes up for it.
+func (r *Registry) hearAll(ctx context.Context, whole bool) {
+	if r.cfg.Alone {
+		return
+	}
+	var since time.Time
+	if !whole {
+		since = r.now().Add(-r.cfg.HeartbeatTimeout)
+	}
+	_ = r.hear(ctx, since)
 }
 
 const (

@@ -41,15 +41,25 @@ func (r *Registry) loadSessions(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.sessions.byID = make(map[string]*session, len(marks))
+	byID := make(map[string]*session, len(marks))
 	for _, m := range marks {
-		s := &session{ID: m.Value, Expires: m.Expires}
-		if err := json.Unmarshal(m.Body, s); err != nil {
-			return fmt.Errorf("session %s: %w", m.Value, err)
+		if byID[m.Value], err = readSession(m); err != nil {
+			return err
 		}
-		r.sessions.byID[m.Value] = s
 	}
+	r.sessions.mu.Lock()
+	defer r.sessions.mu.Unlock()
+	r.sessions.byID = byID
 	return nil
+}
+
+// readSession reads what keepSession wrote.
+func readSession(m store.Mark) (*session, error) {
+	s := &session{ID: m.Value, Expires: m.Expires}
+	if err := json.Unmarshal(m.Body, s); err != nil {
+		return nil, fmt.Errorf("session %s: %w", m.Value, err)
+	}
+	return s, nil
 }
 
 func (l *sessions) forget(now time.Time) {
@@ -122,6 +132,9 @@ func (r *Registry) login(ctx context.Context, c *Caller, p arc.LoginParams) (aut
 	if err != nil {
 		return auth.Minted{}, err
 	}
+	if err := r.look(ctx); err != nil { // the account's other sessions count
+		return auth.Minted{}, unavailable(err)
+	}
 	return r.openSession(ctx, p.Username, account.Stamp(), c.Fingerprint)
 }
 
@@ -193,8 +206,15 @@ func (r *Registry) closeSession(ctx context.Context, id string) error {
 }
 
 // endSession ends a session; all its tokens end with it. The sessions' opening is
-// held.
+// held. That it has ended is written down too: another replica that prolongs it right
+// now does not bring it back.
 func (r *Registry) endSession(ctx context.Context, id string) error {
+	if !r.cfg.Alone {
+		expires := r.now().Add(r.cfg.SessionTTL + 2*validatorLeeway)
+		if err := r.revoke(ctx, store.Revocation{Kind: bySession, Value: sessionKey(id), Expires: expires}); err != nil {
+			return err
+		}
+	}
 	if _, err := r.store.Unmark(ctx, markSession, id); err != nil {
 		return err
 	}
@@ -225,7 +245,7 @@ func (r *Registry) session(p *auth.Principal) *session {
 	r.sessions.mu.RLock()
 	s := r.sessions.byID[id]
 	r.sessions.mu.RUnlock()
-	if s == nil || p.Subject != adminSubject+s.User || s.Account == "" || s.Account != r.cfg.Issuer.AdminStamp(s.User) {
+	if s == nil || r.revoked.hasSession(id) || p.Subject != adminSubject+s.User || s.Account == "" || s.Account != r.cfg.Issuer.AdminStamp(s.User) {
 		return nil
 	}
 	return s

@@ -100,10 +100,10 @@ func TestW8LogoutEndsAllTokensOfTheSession(t *testing.T) {
 	}
 	check := func() {
 		t.Helper()
-		if !w.reg.Revoked(first.Principal) || !w.reg.Revoked(refreshed.Principal) {
+		if !w.revoked(first.Principal) || !w.revoked(refreshed.Principal) {
 			t.Error("a token of the session is good")
 		}
-		if w.reg.Revoked(other.Principal) {
+		if w.revoked(other.Principal) {
 			t.Error("another session ended too")
 		}
 		if err := w.reg.Admit(refreshed, registry.Admin); err == nil {
@@ -183,7 +183,7 @@ func TestSessionsAreLimited(t *testing.T) {
 		w.clock.pass(time.Second)
 	}
 	for i, want := range []bool{true, false, false} {
-		if got := w.reg.Revoked(all[i].Principal); got != want {
+		if got := w.revoked(all[i].Principal); got != want {
 			t.Errorf("session %d: revoked %v, want %v", i, got, want)
 		}
 	}

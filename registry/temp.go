@@ -2,6 +2,8 @@ package registry
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,16 +34,28 @@ func (r *Registry) loadTemps(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.temps.byID, r.temps.byKey = make(map[string]tempToken, len(marks)), make(map[string]int)
+	r.temps.begin(len(marks))
 	for _, m := range marks {
 		r.temps.add(m.Value, tempToken{string(m.Body), m.Expires})
 	}
 	return nil
 }
 
+// begin makes the maps. What is in them stays: the tokens end by the clock.
+func (t *temps) begin(size int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID == nil {
+		t.byID, t.byKey = make(map[string]tempToken, size), make(map[string]int)
+	}
+}
+
 func (t *temps) add(id string, token tempToken) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if _, there := t.byID[id]; there {
+		return
+	}
 	t.byID[id] = token
 	t.byKey[token.keyHash]++
 }
@@ -167,20 +181,73 @@ func (r *Registry) pin(ctx context.Context, keyHash, agent string) error {
 // another's. A pin that lasts longer stays as it is. The directory's registering is
 // held.
 func (r *Registry) hold(ctx context.Context, keyHash, agent string, until time.Time) error {
-	m := store.Mark{Kind: markPin, Value: keyHash, Body: []byte(agent), Expires: until}
+	m := store.Mark{Kind: markPin, Value: keyHash, Body: r.pinBody(agent), Expires: until}
 	there, err := r.store.Mark(ctx, m, r.now())
 	if err != nil || there == nil {
 		return err
 	}
 	lasts := there.Expires.IsZero()
-	if owner := string(there.Body); owner != agent {
-		if !lasts || r.agents.standsOn(owner, keyHash) {
+	if owner, _ := readPin(there.Body); owner != agent {
+		free, err := r.leftOver(ctx, there)
+		if err != nil {
+			return err
+		}
+		if !free {
 			return arc.Refuse(arc.ProblemRegistration, "agent_key_in_use", "The agent key belongs to another agent").With("agent_id", agent)
 		}
-		return r.store.SetMark(ctx, m) // of a registration that failed, or was not quite removed
+		return r.store.SetMark(ctx, m)
 	}
 	if lasts || !until.IsZero() && !there.Expires.Before(until) {
 		return nil
 	}
 	return r.store.SetMark(ctx, m)
+}
+
+// pinBody is what a pin says: its agent and, where replicas could meet at it, when it
+// was made.
+func (r *Registry) pinBody(agent string) []byte {
+	if r.cfg.Alone {
+		return []byte(agent)
+	}
+	return []byte(agent + "\n" + strconv.FormatInt(r.now().UnixMilli(), 10))
+}
+
+// readPin gives the agent of a pin, and when it was made; the zero time if it does not
+// say so.
+func readPin(body []byte) (agent string, made time.Time) {
+	agent, text, _ := strings.Cut(string(body), "\n")
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+		made = time.UnixMilli(ms)
+	}
+	return agent, made
+}
+
+// leftOver tells whether a pin may be taken over: it has no end, but its agent is not
+// registered with the key. That is of a registration that failed, or of an agent that
+// was not quite removed. A pin is made before its registration: where that may be
+// under way on another replica, it has a minute. The directory's registering is held.
+func (r *Registry) leftOver(ctx context.Context, pin *store.Mark) (bool, error) {
+	if !pin.Expires.IsZero() {
+		return false, nil
+	}
+	if err := r.lookHeld(ctx); err != nil {
+		return false, unavailable(err)
+	}
+	owner, made := readPin(pin.Body)
+	if r.agents.standsOn(owner, pin.Value) || !r.cfg.Alone && r.now().Sub(made) < time.Minute {
+		return false, nil
+	}
+	return r.claim(ctx, "pin\n"+pin.Value+"\n"+string(pin.Body))
+}
+
+// freeKey ends the pin of a key, if it is this agent's.
+func (r *Registry) freeKey(ctx context.Context, keyHash, agent string) error {
+	pin, err := r.store.FindMark(ctx, markPin, keyHash, r.now())
+	if err != nil || pin == nil {
+		return err
+	}
+	if owner, _ := readPin(pin.Body); owner == agent {
+		_, err = r.store.Unmark(ctx, markPin, keyHash)
+	}
+	return err
 }

@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -58,6 +60,9 @@ func (r *Registry) issue(g grant) (auth.Minted, error) {
 		claims.Audience = []string{g.audience}
 	}
 	minted, err := r.cfg.Issuer.Issue(claims)
+	if errors.Is(err, auth.ErrKeysUnknown) {
+		return minted, unavailable(err)
+	}
 	if err != nil {
 		return minted, fmt.Errorf("issuing a token of kind %s: %w", g.kind, err)
 	}
@@ -140,8 +145,11 @@ func (r *Registry) refresh(ctx context.Context, c *Caller) (auth.Minted, error) 
 		return minted, err
 	}
 	// Once more after the new token has its date: whatever is revoked from now on
-	// by its subject finds it too.
-	if r.Revoked(p) {
+	// by its subject finds it too, and what other replicas revoked before is seen.
+	if err := r.look(ctx); err != nil {
+		return minted, unavailable(err)
+	}
+	if r.over(p) {
 		return minted, arc.Refuse(arc.ProblemToken, "token_revoked", "The token has been revoked")
 	}
 	return minted, r.replace(context.WithoutCancel(ctx), c, minted, now) // both tokens change, or none does
@@ -157,13 +165,14 @@ func (r *Registry) tooOld() *arc.Error {
 // several at a time, one wins.
 func (r *Registry) replace(ctx context.Context, c *Caller, next auth.Minted, now time.Time) error {
 	p := c.Principal
+	mine := []byte(next.ID) // the store may do it twice
 	used, err := r.store.Mark(ctx, store.Mark{
-		Kind: markOnce, Value: "refresh\n" + p.TokenID, Expires: p.Expires.Add(validatorLeeway),
+		Kind: markOnce, Value: "refresh\n" + p.TokenID, Body: mine, Expires: p.Expires.Add(validatorLeeway),
 	}, now)
 	if err != nil {
 		return err
 	}
-	if used != nil {
+	if used != nil && !bytes.Equal(used.Body, mine) {
 		return arc.Refuse(arc.ProblemToken, "token_revoked", "The token was refreshed already")
 	}
 	if c.kind() == kindAdmin {
@@ -181,6 +190,9 @@ const (
 	markTemp    = "temp"    // a temp or validated token, and its agent key
 	markSession = "session" // an administrator is logged in
 	markSecret  = "secret"  // something random that this registry keeps
+	markCheck   = "check"   // how a validation ended
+	markChecked = "checked" // the validation that an idempotency key stands for
+	markLease   = "lease"   // what one replica has to itself for a while
 )
 
 // Mint is POST /tokens/mint: an administrator makes a token for somebody. It

@@ -137,7 +137,7 @@ func TestW6RefreshRotatesAndEnds(t *testing.T) {
 	if !slices.Equal(first.Principal.Scopes, second.Principal.Scopes) {
 		t.Error("scopes differ")
 	}
-	if !w.reg.Revoked(first.Principal) {
+	if !w.revoked(first.Principal) {
 		t.Error("the first token is still good")
 	}
 	_, err = w.reg.Refresh(t.Context(), first)
@@ -238,11 +238,11 @@ func TestW15RevokedAtOnceAndForGood(t *testing.T) {
 	check := func() {
 		t.Helper()
 		for name, c := range map[string]*registry.Caller{"token": byToken, "id": byID, "subject": bySubject} {
-			if !w.reg.Revoked(c.Principal) {
+			if !w.revoked(c.Principal) {
 				t.Errorf("by %s: still good", name)
 			}
 		}
-		if w.reg.Revoked(other.Principal) {
+		if w.revoked(other.Principal) {
 			t.Error("a token that nobody revoked is refused")
 		}
 	}
@@ -251,7 +251,7 @@ func TestW15RevokedAtOnceAndForGood(t *testing.T) {
 	check()
 	w.clock.pass(2 * time.Second)
 	root = w.login()
-	if w.reg.Revoked(mint("three").Principal) {
+	if w.revoked(mint("three").Principal) {
 		t.Error("a token of the subject from after the revocation is refused")
 	}
 	_, err := w.reg.Revoke(t.Context(), root, arc.RevokeParams{TokenID: "a", Subject: "b"}, nil)
@@ -270,7 +270,7 @@ func TestW15SubjectsOfAgents(t *testing.T) {
 		if _, err := w.reg.Revoke(t.Context(), root, arc.RevokeParams{Subject: c.subject}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if b, p := w.reg.Revoked(bound.Principal), w.reg.Revoked(plain.Principal); b != c.bound || p != c.plain {
+		if b, p := w.revoked(bound.Principal), w.revoked(plain.Principal); b != c.bound || p != c.plain {
 			t.Errorf("%s: the bound one %v, the plain one %v", c.subject, b, p)
 		}
 	}

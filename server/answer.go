@@ -11,6 +11,7 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/methods"
 	"github.com/arcd-io/arcd/rpc"
 )
 
@@ -20,7 +21,7 @@ func (s *Server) public(err error, requestID string) *arc.Error {
 	if err == nil {
 		err = errors.New("the handler panicked")
 	}
-	e := arc.Public(err)
+	e := arc.Public(methods.Outage(err))
 	if e.Code != arc.CodeInternal {
 		return e
 	}
@@ -63,6 +64,8 @@ func (s *Server) status(err *arc.Error, streaming bool) int {
 	switch {
 	case err == nil || s.cfg.HTTPStatus == always200:
 		return http.StatusOK
+	case errors.Is(err, methods.ErrOutage): // the server's, not the agent's
+		return http.StatusServiceUnavailable
 	case streaming || err.Code.Envelope() || err.Code.Access() || err.Code == arc.CodeInternal:
 		return callStatus(err)
 	}
@@ -73,10 +76,11 @@ func (s *Server) status(err *arc.Error, streaming bool) int {
 // can tell -44003 and -44004 apart from other refusals.
 const always200 = "always_200"
 
-// callStatus is the status that fits a call's failure by HTTP's meaning. Keys
-// that cannot be had are our outage: a 401 would make callers drop a good token.
+// callStatus is the status that fits a call's failure by HTTP's meaning. Keys and
+// revocations that cannot be had are our outage: a 401 would make callers drop a good
+// token.
 func callStatus(err *arc.Error) int {
-	if err.Reason() == auth.ReasonKeysUnavailable {
+	if err.Outage() {
 		return http.StatusServiceUnavailable
 	}
 	return err.Code.Status()
@@ -102,6 +106,7 @@ var (
 	noStore      = []string{"no-store"}
 	noSniff      = []string{"nosniff"}
 	noReferrer   = []string{"no-referrer"}
+	closeIt      = []string{"close"}
 	theReplays   = []string{"true"}
 )
 

@@ -32,6 +32,9 @@ func (s *Server) dispatch(ctx context.Context, c *rpc.Call) (result any, failure
 		result = traced(span, c, result, failure)
 		s.cfg.Metrics.call(c.Method, failure, s.cfg.Now().Sub(start))
 	}()
+	if refusal := s.limit(ctx, c.Principal); refusal != nil {
+		return nil, refusal
+	}
 	result, err := s.mux.Dispatch(ctx, c)
 	if err != nil {
 		return nil, s.public(err, c.RequestID)

@@ -216,10 +216,10 @@ func (g *guard) judge(o *opening) {
 	o.judging = false
 }
 
-// final tells whether the token will never be good again; that its keys cannot
-// be had is our trouble and passes.
+// final tells whether the token will never be good again; that it cannot be judged
+// is our trouble and passes.
 func final(err *arc.Error) bool {
-	return err.Code.Access() && err.Reason() != auth.ReasonKeysUnavailable
+	return err.Code.Access() && !err.Outage()
 }
 
 // refusalOf gives the refusal that ended a context of [guard.enter]; nil if

@@ -2,9 +2,14 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 )
+
+// ErrStore is for [Config].Ready: it is the store that fails, and not what tokens are
+// judged by.
+var ErrStore = errors.New("the store does not answer")
 
 // health says that the server is there, in the shape of the published SDK.
 func (s *Server) health(w *response, r *http.Request) {
@@ -41,11 +46,15 @@ func (s *Server) ready(w *response, r *http.Request) {
 
 // unreadiness says in one word why calls should not come here; "": they may.
 func (s *Server) unreadiness(ctx context.Context) (reason string, err error) {
-	if s.draining.Load() {
+	if s.leaving.Load() || s.draining.Load() {
 		return "draining", nil
 	}
 	if s.cfg.Ready != nil {
-		if err := s.cfg.Ready(ctx); err != nil {
+		err := s.cfg.Ready(ctx)
+		switch {
+		case errors.Is(err, ErrStore):
+			return "store", err
+		case err != nil:
 			return "auth", err
 		}
 	}

@@ -87,6 +87,9 @@ func (s *Server) frame(next http.Handler) http.Handler {
 		h["X-Request-Id"] = []string{w.requestID}
 		h["X-Content-Type-Options"] = noSniff
 		h["Referrer-Policy"] = noReferrer
+		if s.leaving.Load() && r.Header.Get("Upgrade") == "" {
+			h["Connection"] = closeIt // not cut now, when the next call may be on its way
+		}
 		if r.Body != nil && r.Body != http.NoBody {
 			w.unread = true
 			// A connection without deadlines (a test's recorder) has nobody to wait for.

@@ -19,11 +19,17 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/internal/pgtest"
 	"github.com/arcd-io/arcd/server"
 )
 
+// withDatabases runs the tests and stops the PostgreSQL that they used.
+type withDatabases struct{ *testing.M }
+
+func (m withDatabases) Run() int { return pgtest.Main(m.M) }
+
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) { http.DefaultClient.CloseIdleConnections() }))
+	goleak.VerifyTestMain(withDatabases{m}, goleak.Cleanup(func(int) { http.DefaultClient.CloseIdleConnections() }))
 }
 
 func TestRequestID(t *testing.T) {
@@ -158,6 +164,12 @@ func TestReady(t *testing.T) {
 	r := w.do(ask{method: http.MethodGet, path: "/readyz"})
 	if r.status != http.StatusServiceUnavailable || r.body != `{"status":"unavailable","reason":"auth"}` {
 		t.Errorf("readyz without keys: %d %s", r.status, r.body)
+	}
+	w = start(t, options{config: func(cfg *server.Config) {
+		cfg.Ready = func(context.Context) error { return fmt.Errorf("%w: revocations", server.ErrStore) }
+	}})
+	if r := w.do(ask{method: http.MethodGet, path: "/readyz"}); r.body != `{"status":"unavailable","reason":"store"}` {
+		t.Errorf("readyz without revocations: %d %s", r.status, r.body)
 	}
 	if r := w.do(ask{method: http.MethodGet, path: "/livez"}); r.status != http.StatusOK {
 		t.Errorf("livez without keys: %d", r.status)

@@ -26,7 +26,7 @@ func (s *Server) registryRoutes() []route {
 		{"/auth/temp-token", post, registry.Public, with(s, reg.RequestTempToken)},
 		{"/auth/agent/validate_compliance", post, registry.Validating, with(s, reg.ValidateCompliance)},
 		{"/auth/agent/validation/{validation_id}", get, registry.Reader, func(x *exchange) (any, error) {
-			return reg.Validation(x.caller, x.r.PathValue("validation_id"))
+			return reg.Validation(x.r.Context(), x.caller, x.r.PathValue("validation_id"))
 		}},
 
 		{"/auth/validate", post, registry.Public, s.validateBody},

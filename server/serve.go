@@ -13,9 +13,13 @@ import (
 
 // Serve answers on l until ctx ends, then drains and gives nil. It closes l.
 //
-// Draining: /readyz turns to 503, the service takes no new work and ends its
-// streams, sockets are closed with 1001, running calls get DrainTimeout to
-// finish, their answers closingTime to leave, and what is left then is cut.
+// First /readyz turns to 503, and answers ask for their connection to be closed; for
+// DrainDelay all else goes on as before, so that whoever spreads the calls can turn to
+// other servers without one being refused.
+//
+// Then it drains: the service takes no new work and ends its streams, sockets are
+// closed with 1001, running calls get DrainTimeout to finish, their answers
+// closingTime to leave, and what is left then is cut.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		Handler:           s.handler,
@@ -44,11 +48,33 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
+	if err := s.leave(failed); err != nil {
+		s.closeSockets()
+		return fmt.Errorf("serving: %w", err)
+	}
 	s.drain(context.WithoutCancel(ctx), web)
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return nil
+}
+
+// leave goes on serving for DrainDelay, or until that fails.
+func (s *Server) leave(failed <-chan error) error {
+	s.leaving.Store(true)
+	close(s.moving)
+	if s.cfg.DrainDelay <= 0 {
+		return nil
+	}
+	s.log.Info().Str("event", "leaving").Dur("drain_delay_ms", s.cfg.DrainDelay).Msg("not ready any more; calls are still taken")
+	timer := time.NewTimer(s.cfg.DrainDelay)
+	defer timer.Stop()
+	select {
+	case err := <-failed:
+		return err
+	case <-timer.C:
+		return nil
+	}
 }
 
 // closingTime is how long the last answers may take when nothing runs any more.

@@ -443,10 +443,12 @@ func TestAgentGoesElsewhereWhenItsServerStops(t *testing.T) {
 	}
 	servers.now.Store(two)
 	one.stop()
-	if err := <-failed; !strings.Contains(err.Error(), "1001") {
-		t.Errorf("it lost the first server with %v", err)
-	}
 	<-served
+	for range len(failed) { // it goes over before it is sent away, if there is time
+		if err := <-failed; !strings.Contains(err.Error(), "1001") {
+			t.Errorf("it lost the first server with %v", err)
+		}
+	}
 	if got := two.ended(two.create("worker", "hello")); said(got) != "done" {
 		t.Errorf("at the second server: %+v", got)
 	}

@@ -53,7 +53,8 @@ type Config struct {
 	// AuthServers lists the issuers whose tokens Validator takes, for the
 	// metadata of RFC 9728. Issuer's own is added.
 	AuthServers []string
-	// Ready tells whether what Validator depends on is there; nil: it is.
+	// Ready tells whether what Validator depends on is there; nil: it is. An error that
+	// is [ErrStore] is about the store.
 	Ready func(context.Context) error
 
 	// PublicURL is the scheme, host and path prefix that callers use, without a
@@ -75,6 +76,8 @@ type Config struct {
 
 	// Limits bounds what callers may send and hold.
 	Limits Limits
+	// Calls bounds how many calls each caller may make. Nil: as many as it likes.
+	Calls CallLimiter
 	// HTTPStatus is "standard" (the default) or "always_200": every answer to a
 	// body that was read comes with status 200.
 	HTTPStatus string
@@ -95,8 +98,11 @@ type Config struct {
 	// WriteTimeout is the longest that one answer, event or frame may take to
 	// leave; a slower reader is cut. Default 10 s.
 	WriteTimeout time.Duration
-	// DrainTimeout is the longest that Serve waits at its end for running
-	// calls. Default 20 s.
+	// DrainDelay is how long Serve goes on as before at its end, while /readyz says
+	// 503 already: so long a proxy in front may take to notice. Default 0.
+	DrainDelay time.Duration
+	// DrainTimeout is the longest that Serve waits after that for running calls.
+	// Default 20 s.
 	DrainTimeout time.Duration
 
 	// TLS, if set, makes Serve speak HTTPS, HTTP/2 included.
@@ -142,6 +148,8 @@ type Server struct {
 	agentPlaces, publicPlaces              *places
 	agentRoster, publicRoster, statsRoster *roster // nil without a Registry
 
+	leaving      atomic.Bool     // calls should go elsewhere; set before draining
+	moving       chan struct{}   // closed when leaving is set
 	draining     atomic.Bool     // set under socketMu
 	socketCtx    context.Context // of all sockets; ended by closeSockets
 	closeSockets context.CancelFunc
@@ -162,6 +170,7 @@ func New(cfg Config) *Server {
 		sockets:    slots{most: cfg.Limits.StreamsPerSubject},
 		outbound:   make(chan struct{}, notifying),
 		outboundTo: slots{most: notifyingOne},
+		moving:     make(chan struct{}),
 	}
 	s.guard = newGuard(min(socketCheck, cfg.KeepAlive), cfg.Now)
 	s.agentPlaces, s.publicPlaces = newPlaces(cfg.Limits), newPlaces(cfg.Limits)

@@ -22,6 +22,7 @@ import (
 	"github.com/arcd-io/arcd/internal/arctest"
 	"github.com/arcd-io/arcd/methods"
 	"github.com/arcd-io/arcd/server"
+	"github.com/arcd-io/arcd/store"
 	"github.com/arcd-io/arcd/store/sqlite"
 )
 
@@ -47,11 +48,22 @@ type options struct {
 	auth   func(*auth.Config)
 	agents map[string]methods.Agent
 	tracer trace.Tracer
+	db     replicaStore    // that others have too; nil: one of its own
+	issuer *arctest.Issuer // nil: one of its own
+}
+
+// replicaStore is a store that several servers share.
+type replicaStore interface {
+	store.Store
+	methods.Marks
 }
 
 func start(t testing.TB, o options) *world {
 	t.Helper()
-	w := &world{t: t, issuer: arctest.NewIssuer(t), log: newJournal(), served: make(chan error, 1)}
+	w := &world{t: t, issuer: o.issuer, log: newJournal(), served: make(chan error, 1)}
+	if w.issuer == nil {
+		w.issuer = arctest.NewIssuer(t)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	log := w.logger()
@@ -101,9 +113,16 @@ func (w *world) logger() zerolog.Logger { return zerolog.New(w.log) }
 // dial in.
 func (w *world) service(ctx context.Context, o options, log zerolog.Logger) *methods.Service {
 	w.t.Helper()
-	db, err := sqlite.Open(ctx, sqlite.Config{File: filepath.Join(w.t.TempDir(), "arcd.db")})
-	if err != nil {
-		w.t.Fatal(err)
+	cfg := methods.Config{Log: log, Version: "test", TurnGrace: time.Minute, Tracer: o.tracer}
+	closing := func() error { return nil }
+	if o.db != nil {
+		cfg.Store, cfg.Marks, cfg.Presence, cfg.Now = o.db, o.db, &w.sockets, o.db.Now
+	} else {
+		db, err := sqlite.Open(ctx, sqlite.Config{File: filepath.Join(w.t.TempDir(), "arcd.db")})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		cfg.Store, closing = db, db.Close
 	}
 	agents := map[string]methods.Agent{"idle": {}}
 	for _, kind := range methods.DemoKinds() {
@@ -113,10 +132,8 @@ func (w *world) service(ctx context.Context, o options, log zerolog.Logger) *met
 		agents[id] = a
 	}
 	w.sockets.Taken = func(id string) bool { return agents[id].Runner != nil }
-	service, err := methods.New(methods.Config{
-		Store: db, Agents: agents, Log: log, Version: "test", TurnGrace: time.Minute, Tracer: o.tracer,
-		Remote: carrier.NewDirectory(carrier.Config{Sockets: &w.sockets, Log: log}),
-	})
+	cfg.Agents, cfg.Remote = agents, carrier.NewDirectory(carrier.Config{Sockets: &w.sockets, Log: log})
+	service, err := methods.New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -129,7 +146,7 @@ func (w *world) service(ctx context.Context, o options, log zerolog.Logger) *met
 		if err := <-stopped; err != nil {
 			w.t.Errorf("Run: %v", err)
 		}
-		if err := db.Close(); err != nil {
+		if err := closing(); err != nil {
 			w.t.Errorf("closing the store: %v", err)
 		}
 	})

@@ -25,6 +25,9 @@ import (
 const (
 	// serveMethod is a call of an agent: it serves these ids on this connection.
 	serveMethod = "agent.serve"
+	// moveMethod is a notification to an agent: the server is about to stop, and takes no
+	// more agents. It had better connect to another one before it takes no more work here.
+	moveMethod = "agent.move"
 	// cancelMethod is a notification to an agent: nobody waits for the answer to a call
 	// any more.
 	cancelMethod = "agent.cancel"
@@ -151,7 +154,7 @@ func (c *socket) serveAgents(_ context.Context, call *rpc.Call, p serveParams) (
 	}
 	slices.Sort(p.Agents)
 	p.Agents = slices.Compact(p.Agents)
-	if c.server.draining.Load() && len(p.Agents) > 0 {
+	if (c.server.leaving.Load() || c.server.draining.Load()) && len(p.Agents) > 0 {
 		return nil, goingAway()
 	}
 	post := c.agent.join(c.server.cfg.Sockets, c)
@@ -288,6 +291,15 @@ func (c *socket) callOff(call *carrier.Call, number uint64) {
 	}
 	frame := json.RawMessage(append(b, '}'))
 	c.agent.say(func() { _ = c.conn.Notify(context.Background(), cancelMethod, &frame) })
+}
+
+// move tells the agent, if there is one, that the server is about to stop.
+func (c *socket) move() {
+	if !c.agent.calls.expected() {
+		return
+	}
+	frame := json.RawMessage(`{"jsonrpc":"2.0","method":"` + moveMethod + `","params":{"reason":"the server is going down"}}`)
+	c.agent.say(func() { _ = c.conn.Notify(context.Background(), moveMethod, &frame) })
 }
 
 func isChat(method string) bool { return len(method) > 5 && method[:5] == "chat." }

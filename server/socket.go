@@ -168,8 +168,12 @@ func (c *socket) run(principal *auth.Principal) {
 func (c *socket) watch(held context.Context) (websocket.StatusCode, string) {
 	ping := time.NewTicker(c.server.cfg.KeepAlive)
 	defer ping.Stop()
+	moving := c.server.moving
 	for {
 		select {
+		case <-moving:
+			moving = nil
+			c.move()
 		case <-c.conn.DisconnectNotify():
 			return 0, ""
 		case <-c.server.socketCtx.Done():

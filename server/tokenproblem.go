@@ -20,7 +20,7 @@ func tokenProblem(err *arc.Error, token string, now time.Time) *arc.Error {
 		return err
 	}
 	switch reason := err.Reason(); {
-	case reason == auth.ReasonKeysUnavailable:
+	case err.Outage():
 		e := arc.Refuse(arc.ProblemUnavailable, reason, "%s", err.Message).Because(err)
 		e.RetryAfter = err.RetryAfter
 		return e

@@ -90,6 +90,19 @@ type AuditQuery struct {
 	Limit                        int       // at least 1
 }
 
+// Changes is what was written to a registry after some version of it.
+type Changes struct {
+	Version int64 // to ask for the next ones with
+	// Whole says that the version is too old, or too much has changed since: all has
+	// to be read again. The other fields are empty then.
+	Whole       bool
+	Agents      []Agent      // written since, as they are now, without Texts
+	Gone        []string     // ids of agents that were deleted since and are not there
+	Marks       []Mark       // set since and still there
+	Unmarked    []Mark       // Kind and Value of those removed since that are not there
+	Revocations []Revocation // added or extended since
+}
+
 // Registry is the durable state of the agent registry and the token service.
 // All methods are safe for concurrent use and give ErrClosed after Close.
 // Whatever returns nil is on disk.
@@ -103,8 +116,12 @@ type Registry interface {
 	// Agents reads up to max agents with an id above after, by id, without Texts.
 	Agents(ctx context.Context, after string, max int) ([]Agent, error)
 	// Beat writes all beats in one transaction; of two beats of one agent the later
-	// one counts. It changes no Rev. Agents that are not there are passed over.
+	// one counts. It changes no Rev. Agents that are not there are passed over, and so
+	// are beats whose Seen is before the one that is stored, but for their Counts.
 	Beat(ctx context.Context, beats []Beat) error
+	// Beats reads what is stored of the agents' life where Seen is at or after since, by
+	// ID, Counts included.
+	Beats(ctx context.Context, since time.Time) ([]Beat, error)
 	// SearchAgents gives up to Limit hits, the best first; equal ranks by id. Which of
 	// equal ones are beyond the limit is open.
 	SearchAgents(ctx context.Context, q Search) ([]Hit, error)
@@ -128,6 +145,12 @@ type Registry interface {
 	Revoke(ctx context.Context, r Revocation) error
 	// Revocations reads all that have not expired.
 	Revocations(ctx context.Context, now time.Time) ([]Revocation, error)
+
+	// Changes gives what agents, marks and revocations have that was written after
+	// since, by any replica; 0 asks for no more than the version that is now. It misses
+	// nothing that was committed before it was called. An engine that one process has
+	// to itself may leave out what that process wrote.
+	Changes(ctx context.Context, since int64) (Changes, error)
 
 	// AppendAudit adds entries in their order, in one transaction.
 	AppendAudit(ctx context.Context, entries []AuditEntry) error

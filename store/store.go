@@ -10,7 +10,9 @@
 //   - Events of one thread are numbered 1, 2, 3, … without holes, in commit
 //     order. Readers follow that log; [Store.Watch] only tells them when to look.
 //   - Time comes in with the call, so that tests own the clock. The one exception
-//     is Commit, which tells by the engine's clock whether a key has expired.
+//     is Commit, which tells by [Store.Now] whether a key has expired.
+//   - Several processes may share a store, if the engine says so: each is a replica.
+//     What one has committed, the next read of every other sees.
 //   - Bytes and slices are shared, not copied: neither side changes what it gave
 //     or got.
 package store
@@ -29,6 +31,9 @@ var (
 	ErrConflict = errors.New("store: changed by somebody else") // read again and retry
 	ErrExists   = errors.New("store: id already in use")
 	ErrClosed   = errors.New("store: closed")
+	// ErrUnavailable: the engine's server cannot be reached, or its disk is full. Whether
+	// what was asked for has been done is unknown.
+	ErrUnavailable = errors.New("store: unavailable")
 )
 
 // Kind tells tasks from chats.
@@ -160,12 +165,31 @@ type Revocation struct {
 	Expires time.Time // when the entry may be forgotten
 }
 
-// Hint says that a thread has events up to Seq. Hints may get lost.
+// Hint says that a thread has events up to Seq, or what else there is to look at.
+// Hints may get lost, come late and in any order: whoever gets one reads the store.
 type Hint struct {
-	Thread string
+	Thread string // "": none
 	Seq    int64
 	Ready  string // agent id, if the thread became ready
 	Wake   bool   // a subscription of it became due
+	// Follow says that somebody reads the thread's running turn through another
+	// replica.
+	Follow bool
+	// Registry says that agents, marks or revocations changed.
+	Registry bool
+	// Elsewhere says that it comes from another replica. Set by the engine.
+	Elsewhere bool
+}
+
+// Hints carries hints from one replica to the others. It is lossy by contract:
+// what is lost, a look at the store each second finds.
+type Hints interface {
+	// Publish sends hints to the other replicas, soon. It does not block; what cannot
+	// be sent is dropped.
+	Publish(hs ...Hint)
+	// Subscribe calls f for each hint of another replica until ctx ends; then, and
+	// when it can go on no more, it returns. f must not block.
+	Subscribe(ctx context.Context, f func(Hint)) error
 }
 
 // Store is the durable state of tasks and chats; that of the agents is
@@ -179,10 +203,17 @@ type Store interface {
 	Commit(ctx context.Context, c Change) (Thread, error)
 	// Thread reads one thread. ErrNotFound.
 	Thread(ctx context.Context, id string) (Thread, error)
+	// Recent is Thread for who is about to change it: what it gives may be older than
+	// the last commit, if current is false. A Commit that is based on it is refused
+	// then (ErrConflict), and after that it is read anew.
+	Recent(ctx context.Context, id string) (t Thread, current bool, err error)
+	// Heads gives the Seq of those of the threads that are there.
+	Heads(ctx context.Context, ids []string) (map[string]int64, error)
 	// Threads reads a page.
 	Threads(ctx context.Context, q Query) ([]Thread, error)
-	// Items reads a thread's whole history in order. ErrNotFound.
-	Items(ctx context.Context, id string) ([]Item, error)
+	// Items reads a thread's whole history in order, as of t: its first t.Items items.
+	// ErrNotFound if they are not there, or no more.
+	Items(ctx context.Context, t Thread) ([]Item, error)
 	// Events reads up to max events with Seq > after, in order. gap says that
 	// events after that number once existed and were pruned. ErrNotFound if the
 	// thread is not there, or no more.
@@ -213,11 +244,14 @@ type Store interface {
 
 	// Watch calls f after each commit, and when a subscription became due because it
 	// was made or settled, quickly and in no promised order, until stop is called. f
-	// must not block and must not call the store.
+	// must not block and must not call the store. Where replicas share a store it is
+	// called for what the others did too, as far as their hints arrive.
 	Watch(f func(Hint)) (stop func())
+	// Tell passes a hint to all who watch, here and on other replicas, soon or never.
+	Tell(h Hint)
+	// Now is the time by the clock that all replicas of a store share.
+	Now() time.Time
 	// Check tells whether the store works and is as durable as promised.
 	Check(ctx context.Context) error
-	// Backup writes a consistent copy to a new file. ErrExists if there is one.
-	Backup(ctx context.Context, file string) error
 	Close() error
 }

@@ -235,3 +235,14 @@ func TestAgentRunRefusals(t *testing.T) {
 		}
 	}
 }
+
+// A refusal tells that the client in the environment was not the one that asked.
+func TestStoredLoginFirst(t *testing.T) {
+	_, env := machine(t)
+	told(t, env, 0, "", "auth", "login", "--headless")
+	env = with(env, "ARCD_CLIENT_ID", "ARCD_CLIENT_ID=worker")
+	e := told(t, env, 8, "PERMISSION_DENIED", "agent", "run", "--id", "helper", "--exec", "cat")
+	if cure, _ := e.Error["suggestion"].(string); !strings.Contains(cure, "ARCD_CLIENT_ID was not used: a stored login (store:default) comes first") {
+		t.Errorf("the suggestion is %q", cure)
+	}
+}

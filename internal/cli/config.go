@@ -22,14 +22,18 @@ type config struct {
 	Listen       string        `koanf:"listen" help:"address and port to serve on; port 0 takes a free one"`
 	PublicURL    string        `koanf:"public_url" help:"the URL that callers use; default: made of listen"`
 	ServerID     string        `koanf:"server_id" help:"name of this server in answers"`
-	Store        string        `koanf:"store" secret:"true" help:"where the state is: sqlite:FILE"`
+	Store        string        `koanf:"store" secret:"true" help:"where the state is: sqlite:FILE, or postgres://USER@HOST/DATABASE for several servers on one database"`
+	StoreUnsafe  bool          `koanf:"store_unsafe" help:"take a PostgreSQL that may lose what it has acknowledged (fsync, full_page_writes or synchronous_commit off)"`
+	Hints        string        `koanf:"hints" secret:"true" help:"how servers on one PostgreSQL tell each other what happened: notify (default), a URL of NATS such as nats://HOST:4222, or off: each looks once a second"`
+	NATS         natsConfig    `koanf:"nats"`
 	HTTPStatus   string        `koanf:"http_status" help:"standard, or always_200 for clients that read error bodies only at 200"`
 	InsecureHTTP bool          `koanf:"insecure_http" help:"allow plain http on an address that is not loopback (a proxy in front does TLS)"`
 	Proxies      []string      `koanf:"trusted_proxies" help:"addresses of proxies whose X-Forwarded-For tells who calls, such as 10.0.0.2 or 10.0.0.0/28"`
 	CORSOrigins  []string      `koanf:"cors_origins" help:"web origins that browsers may call from; none: CORS is off"`
 	EventGap     time.Duration `koanf:"event_gap" help:"least time between two events of a stream"`
 	KeepAlive    time.Duration `koanf:"keep_alive" help:"longest silence of a stream before a keep-alive comment"`
-	DrainTimeout time.Duration `koanf:"drain_timeout" help:"longest wait for open requests at shutdown"`
+	DrainDelay   time.Duration `koanf:"drain_delay" help:"how long calls are still taken at shutdown while /readyz says 503, so that a proxy can turn away; 5s behind one"`
+	DrainTimeout time.Duration `koanf:"drain_timeout" help:"longest wait for open requests at shutdown, after drain_delay"`
 	Retention    time.Duration `koanf:"retention" help:"how long ended tasks and chats are kept; 0s: for ever"`
 	KeyTTL       time.Duration `koanf:"idempotency_ttl" help:"how long an idempotency key is remembered"`
 	ChatIdle     time.Duration `koanf:"chat_idle" help:"how long a chat may be silent before it is closed"`
@@ -92,7 +96,17 @@ type limitsConfig struct {
 	BodyBytes         int64 `koanf:"body_bytes" help:"largest request body in bytes"`
 	Depth             int   `koanf:"depth" help:"deepest nesting of a request body"`
 	Batch             int   `koanf:"batch" help:"most calls in one JSON-RPC batch"`
-	StreamsPerSubject int   `koanf:"streams_per_subject" help:"most streams that one subject may hold open"`
+	StreamsPerSubject int   `koanf:"streams_per_subject" help:"most streams that one subject may hold open on one server"`
+
+	CallsPerSecond float64 `koanf:"calls_per_second" help:"calls of /arc that one subject may make in a second, on all servers together; 0: as many as it likes"`
+	CallBurst      int     `koanf:"call_burst" help:"calls that one subject may make at once after a rest; 0: those of one second"`
+}
+
+// natsConfig is how NATS is used, where it carries the hints.
+type natsConfig struct {
+	Credentials string `koanf:"credentials" help:"for hints over NATS: file with a user's credentials (.creds)"`
+	CA          string `koanf:"ca" help:"for hints over NATS: PEM file with the authorities of its certificate; none: the system's"`
+	Prefix      string `koanf:"prefix" help:"for hints over NATS: what their subject begins with; default arcd"`
 }
 
 // authConfig says whose tokens are taken and which scopes a method needs.
@@ -121,7 +135,7 @@ type providerConfig struct {
 type issuerConfig struct {
 	Enabled     bool                    `koanf:"enabled" help:"issue tokens at /oauth/token; default: true once there is a client or a provider"`
 	Audience    []string                `koanf:"audience" help:"audiences that tokens may be issued for, first is the default; default: public_url, with and without /arc"`
-	KeyFile     string                  `koanf:"key_file" help:"signing keys, made on first start with mode 0600"`
+	KeyFile     string                  `koanf:"key_file" help:"signing keys, made on first start with mode 0600; not used with PostgreSQL unless it is set: the keys are in the database then"`
 	ClientsFile string                  `koanf:"clients_file" help:"clients added by arcd client add"`
 	TokenTTL    time.Duration           `koanf:"token_ttl" help:"how long an issued token is valid"`
 	Clients     map[string]clientConfig `koanf:"clients"`

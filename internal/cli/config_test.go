@@ -42,9 +42,10 @@ type reply struct {
 	OK    bool            `json:"ok"`
 	Data  json.RawMessage `json:"data"`
 	Error *struct {
-		Code    string
-		Message string
-		Errors  []struct{ Field, Message string }
+		Code       string
+		Message    string
+		Suggestion string
+		Errors     []struct{ Field, Message string }
 	} `json:"error"`
 	Warnings []string `json:"warnings"`
 }
@@ -289,7 +290,9 @@ func TestConfigRefused(t *testing.T) {
 		"public_url: ftp://x":                           "public_url: must be a URL that begins with http:// or https://",
 		"public_url: 'https://x/?q'":                    "public_url: must be a URL without user, query and fragment",
 		"cors_origins: https://a.example/path":          "cors_origins: must be origins such as",
-		"store: postgres://u@h/db":                      "store: PostgreSQL comes with a later version",
+		"store: postgres:db":                            "store: must be sqlite:FILE, such as sqlite:arcd.db, or postgres://",
+		"store: postgres://u:secret@h:port/db":          "store: cannot parse",
+		"store_unsafe: true":                            "store_unsafe: is for PostgreSQL",
 		"store: arcd.db":                                "store: must be sqlite:FILE",
 		"http_status: always200":                        "http_status: must be one of standard, always_200, not \"always200\"; did you mean always_200?",
 		"log: {level: loud}":                            "log.level: must be one of",

@@ -107,13 +107,8 @@ func (c *checker) checkListen() {
 
 // checkServing checks the words among the settings.
 func (c *checker) checkServing() {
-	switch scheme, rest, _ := strings.Cut(c.Store, ":"); {
-	case scheme == "sqlite" && rest != "":
-	case scheme == "postgres" || scheme == "postgresql":
-		c.problem("store", "PostgreSQL comes with a later version; use sqlite:FILE")
-	default:
-		c.problem("store", "must be sqlite:FILE, such as sqlite:arcd.db")
-	}
+	c.checkStore()
+	c.checkHints()
 	c.oneOf("http_status", c.HTTPStatus, "standard", "always_200")
 	c.oneOf("log.format", c.Log.Format, "auto", "json", "console")
 	if level, err := zerolog.ParseLevel(c.Log.Level); err != nil || level < zerolog.TraceLevel || level > zerolog.ErrorLevel || c.Log.Level == "" {
@@ -131,6 +126,7 @@ func (c *checker) checkTimes() {
 	c.within("auth.leeway", c.Auth.Leeway, 0, maxLeeway)
 	c.within("event_gap", c.EventGap, 0, time.Second)
 	c.within("keep_alive", c.KeepAlive, time.Second, time.Hour)
+	c.within("drain_delay", c.DrainDelay, 0, time.Hour)
 	c.within("drain_timeout", c.DrainTimeout, 100*time.Millisecond, time.Hour)
 	if c.Retention != 0 { // 0: for ever
 		c.within("retention", c.Retention, time.Minute, 36500*24*time.Hour)
@@ -157,6 +153,7 @@ func (c *checker) checkLimits() {
 			c.problem(key, "must be at least 1")
 		}
 	}
+	c.checkCallLimit()
 	if l.Depth > 1000 { // reading is recursive in places: the stack is the limit
 		c.problem("limits.depth", "must be at most 1000")
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"reflect"
 	"strings"
 	"time"
@@ -176,7 +177,7 @@ func (l *loaded) show(key string, v reflect.Value) []setting {
 			path := join(key, f.Tag.Get("koanf"))
 			switch f.Tag.Get("secret") {
 			case "true":
-				lines = append(lines, l.line(path, hide(field.String())))
+				lines = append(lines, l.line(path, l.shown(path, field.String())))
 				continue
 			case "list":
 				lines = append(lines, l.line(path, fmt.Sprintf("(%d hidden)", field.Len())))
@@ -207,13 +208,37 @@ func (l *loaded) line(key, value string) setting {
 	return setting{key, value, origin}
 }
 
-// hide keeps a secret from being shown. The place of a store is not secret
-// unless it holds a password.
-func hide(value string) string {
-	if value == "" || strings.HasPrefix(value, "sqlite:") {
+// shown gives the value of a key that may hold a secret, without it. The place of a
+// store is not secret but for a password in it, and words in place of a URL are none.
+func (l *loaded) shown(key, value string) string {
+	switch {
+	case key == "hints" && value == "" && l.sharedStore():
+		return hintsNotify
+	case value == "", value == hintsNotify, value == hintsOff:
 		return value
+	case key == "store" && (strings.HasPrefix(value, "sqlite:") || isDatabase(value)):
+		return withoutPassword(value)
 	}
 	return "(hidden)"
+}
+
+// withoutPassword gives the place of a store with xxxxx for its passwords.
+func withoutPassword(place string) string {
+	if !isDatabase(place) || !holdsPassword(place) {
+		return place
+	}
+	u, err := url.Parse(place)
+	if err != nil {
+		return "(hidden)"
+	}
+	q := u.Query()
+	for _, name := range []string{"password", "sslpassword"} {
+		if q.Has(name) {
+			q.Set(name, "xxxxx")
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.Redacted()
 }
 
 // render writes a value as it could stand in the file.

@@ -142,6 +142,9 @@ func settleLeaf(t reflect.Type, value any, text bool) (any, error) {
 		}
 		return nil, fmt.Errorf("must be true or false, not %q", fmt.Sprint(value))
 	}
+	if t.Kind() == reflect.Float64 {
+		return settleNumber(value, parse)
+	}
 	// What is left are whole numbers. YAML gives an int; 1.5, 1e3 and true stay out.
 	if parse {
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
@@ -152,6 +155,21 @@ func settleLeaf(t reflect.Type, value any, text bool) (any, error) {
 		return n, nil
 	}
 	return nil, fmt.Errorf("must be a whole number, not %q", fmt.Sprint(value))
+}
+
+// settleNumber gives a number with or without a fraction.
+func settleNumber(value any, parse bool) (any, error) {
+	switch n := value.(type) {
+	case float64:
+		return n, nil
+	case int:
+		return float64(n), nil
+	case string:
+		if f, err := strconv.ParseFloat(n, 64); parse && err == nil {
+			return f, nil
+		}
+	}
+	return nil, fmt.Errorf("must be a number, not %q", fmt.Sprint(value))
 }
 
 // settleList gives a list of texts. One text is a list of one; from a source of

@@ -25,21 +25,21 @@ type devToken struct {
 	Audience  []string      `placeholder:"TEXT" help:"Its audience. Default: the token service's."`
 	Subject   string        `name:"sub" default:"dev" help:"Its subject and client id."`
 	PublicURL string        `placeholder:"URL" help:"The issuer in it: public_url of the server. Default: as configured."`
-	KeyFile   string        `placeholder:"FILE" help:"Key file. Default: auth.issuer.key_file."`
+	KeyFile   string        `placeholder:"FILE" help:"Key file. Default: auth.issuer.key_file, or the keys in the store if that is PostgreSQL and no file is set."`
 	Unmask    bool          `help:"Show the token itself."`
 }
 
 func (*devToken) row() row {
 	return row{
-		danger: safe, data: mintedToken{},
+		danger: safe, exits: storeExits, data: mintedToken{},
 		long:     "The token is shown in short unless --unmask is given.",
 		examples: []string{"arcd dev token --unmask -o plain", "arcd dev token --ttl -60s --unmask -o plain"},
 	}
 }
 
-// run makes a token that the server with the same key file and public_url takes,
+// run makes a token that the server with the same keys and public_url takes,
 // as far as the flags mean it to.
-func (d *devToken) run(_ context.Context, io *console) (any, error) {
+func (d *devToken) run(ctx context.Context, io *console) (any, error) {
 	flags := map[string]string{}
 	if d.PublicURL != "" {
 		flags["public_url"] = d.PublicURL
@@ -51,10 +51,27 @@ func (d *devToken) run(_ context.Context, io *console) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	io.noteNewFile(l.Auth.Issuer.KeyFile)
-	issuer, err := auth.OpenIssuer(issuerSettings(l))
+	if !l.sharedKeys() {
+		io.noteNewFile(l.Auth.Issuer.KeyFile)
+	}
+	var token string
+	err = l.withKeys(ctx, func(keys auth.Keys, now func() time.Time) error {
+		cfg := issuerSettings(l)
+		cfg.Keys, cfg.Now = keys, now
+		token, err = d.mint(cfg)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the token service: %w", err)
+		return nil, err
+	}
+	return newMintedToken(token, d.Unmask), nil
+}
+
+// mint makes the token.
+func (d *devToken) mint(cfg auth.IssuerConfig) (string, error) {
+	issuer, err := auth.OpenIssuer(cfg)
+	if err != nil {
+		return "", fmt.Errorf("opening the token service: %w", err)
 	}
 	scopes := words(d.Scope)
 	if len(scopes) == 0 {
@@ -65,9 +82,9 @@ func (d *devToken) run(_ context.Context, io *console) (any, error) {
 		Agents: words(d.Agent), Audience: d.Audience, TTL: d.TTL,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("minting the token: %w", err)
+		return "", fmt.Errorf("minting the token: %w", err)
 	}
-	return newMintedToken(token, d.Unmask), nil
+	return token, nil
 }
 
 // words splits values at commas and spaces, so that a scope text of a token can

@@ -132,7 +132,7 @@ func (x *examination) signature(ctx context.Context, t *looked) {
 	switch {
 	case err == nil, refused != nil && refused.Reason() == auth.ReasonExpired:
 		x.pass("token.signature", "made with a key that %s publishes", f.Issuer)
-	case refused == nil, refused.Reason() == auth.ReasonKeysUnavailable:
+	case refused == nil, refused.Outage():
 		x.skip("token.signature", "the keys of "+f.Issuer+" cannot be had now")
 	default:
 		x.fail("token.signature", true, why(refused), cure(refused, x.login()))
@@ -142,19 +142,20 @@ func (x *examination) signature(ctx context.Context, t *looked) {
 // reasons says in words what the server's reason for a refusal means, and what
 // cures it; "" for the login.
 var reasons = map[string]struct{ meaning, cure string }{
-	auth.ReasonMissingToken:    {"no token arrived: something between here and the server takes the header Authorization away", "Look at the proxies in front of the server."},
-	auth.ReasonMalformed:       {"the token cannot be read as a JWT in its strict form", "Copy the token anew; it may be cut off or changed."},
-	auth.ReasonUnknownIssuer:   {"the server does not trust the token's issuer", ""},
-	auth.ReasonUnknownKey:      {"the issuer publishes no key with the token's key id; the key was withdrawn, or the token is of another server with the same address", ""},
-	auth.ReasonAlgNotAllowed:   {"the token is signed with an algorithm that the server does not take, or that is not the key's", "Set the issuer up for " + strings.Join(algorithms, ", ") + "."},
-	auth.ReasonBadSignature:    {"the signature does not fit: the token was changed, or signed by somebody else", ""},
-	auth.ReasonWrongAudience:   {"the token is for another server", "Log in with --audience, as the server's operator says."},
-	auth.ReasonNotYetValid:     {"the token is not good yet: the clocks of issuer and server differ", "Set the clocks."},
-	auth.ReasonRevoked:         {"the token was taken back", ""},
-	auth.ReasonMissingClaim:    {"the token lacks a claim that the server needs", "Let the issuer set it."},
-	auth.ReasonPolicy:          {"the token is genuine, but no bearer access token, as an ID token is not", "Send the access token of the login."},
-	auth.ReasonExpired:         {"the token has expired", "Renew it: arcd auth refresh"},
-	auth.ReasonKeysUnavailable: {"the server cannot get the issuer's keys now", "Try again later."},
+	auth.ReasonMissingToken:       {"no token arrived: something between here and the server takes the header Authorization away", "Look at the proxies in front of the server."},
+	auth.ReasonMalformed:          {"the token cannot be read as a JWT in its strict form", "Copy the token anew; it may be cut off or changed."},
+	auth.ReasonUnknownIssuer:      {"the server does not trust the token's issuer", ""},
+	auth.ReasonUnknownKey:         {"the issuer publishes no key with the token's key id; the key was withdrawn, or the token is of another server with the same address", ""},
+	auth.ReasonAlgNotAllowed:      {"the token is signed with an algorithm that the server does not take, or that is not the key's", "Set the issuer up for " + strings.Join(algorithms, ", ") + "."},
+	auth.ReasonBadSignature:       {"the signature does not fit: the token was changed, or signed by somebody else", ""},
+	auth.ReasonWrongAudience:      {"the token is for another server", "Log in with --audience, as the server's operator says."},
+	auth.ReasonNotYetValid:        {"the token is not good yet: the clocks of issuer and server differ", "Set the clocks."},
+	auth.ReasonRevoked:            {"the token was taken back", ""},
+	auth.ReasonMissingClaim:       {"the token lacks a claim that the server needs", "Let the issuer set it."},
+	auth.ReasonPolicy:             {"the token is genuine, but no bearer access token, as an ID token is not", "Send the access token of the login."},
+	auth.ReasonExpired:            {"the token has expired", "Renew it: arcd auth refresh"},
+	auth.ReasonKeysUnavailable:    {"the server cannot get the issuer's keys now", "Try again later."},
+	auth.ReasonRevocationsUnknown: {"the server cannot use its database now, so it takes no tokens", "Try again later."},
 }
 
 // why says in words why a token was refused.
@@ -190,6 +191,13 @@ func (x *examination) accepted(ctx context.Context, t *looked) {
 		x.pass("token.accepted", "the server takes it")
 	case good:
 		x.pass("token.accepted", "the server takes it, but refuses the call that was tried: %s", x.c.classify(err).Message)
+	case errors.Is(err, arc.ErrUnavailable): // it is no fault of the token
+		problem, fix := "the server cannot serve now: "+x.c.classify(err).Message, "Try again later; its operator sees at /readyz and in its log what is missing."
+		if refused != nil && refused.Outage() {
+			problem = why(refused)
+		}
+		x.fail("server.ready", true, problem, fix)
+		x.skip("token.accepted", "the server cannot tell now")
 	case !known:
 		x.fail("token.accepted", true, "the server gives no answer about the token: "+x.c.classify(err).Message, x.c.classify(err).Suggestion)
 	case errors.Is(err, arc.ErrExpired):

@@ -23,7 +23,7 @@ var commandGroups = []struct {
 	{"Work with agents", []string{"task", "chat", "agent", "deliveries", "call", "explain"}},
 	{"Credentials and servers", []string{"auth", "context", "status", "doctor"}},
 	{"For programs", []string{"exec", "manifest", "errors", "completion", "man", "version"}},
-	{"Run a server", []string{"serve", "config", "client", "keys", "dev", "backup"}},
+	{"Run a server", []string{"serve", "config", "client", "keys", "dev", "store", "backup", "restore"}},
 }
 
 // showHelp writes the help of a command, of a group of commands, or of arcd; that

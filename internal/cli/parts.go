@@ -2,11 +2,9 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,15 +14,7 @@ import (
 	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/server"
 	"github.com/arcd-io/arcd/store"
-	"github.com/arcd-io/arcd/store/sqlite"
 )
-
-// openStore opens the store that the setting names. The configuration has been
-// checked, so it is sqlite:FILE.
-func openStore(ctx context.Context, setting string, log zerolog.Logger) (*sqlite.Engine, error) {
-	file := strings.TrimPrefix(setting, "sqlite:")
-	return sqlite.Open(ctx, sqlite.Config{File: file, Log: log})
-}
 
 // demoAgents makes the agents that the configuration names. What it says about
 // one replaces what the demo agent says of itself.
@@ -87,7 +77,7 @@ func serverConfig(c *config, log zerolog.Logger) server.Config {
 			StreamsPerSubject: c.Limits.StreamsPerSubject,
 		},
 		HTTPStatus: c.HTTPStatus, CORSOrigins: c.CORSOrigins,
-		EventGap: c.EventGap, KeepAlive: c.KeepAlive, DrainTimeout: c.DrainTimeout,
+		EventGap: c.EventGap, KeepAlive: c.KeepAlive, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout,
 		ProblemBase: c.Registry.ProblemBase, ScrapeToken: c.Registry.ScrapeToken,
 		Log: log,
 	}

@@ -87,6 +87,9 @@ func (c *console) completeAuth(e *outcome.Error) {
 		e.FixRequired = "Supply a valid credential."
 		e.Suggestion = a.Hint
 	}
+	if id := c.variable(credential.EnvClientID); id != "" && found != nil && strings.HasPrefix(found.Source, "store:") && found.Facts.ClientID != id {
+		e.Suggestion += " " + credential.EnvClientID + " was not used: a stored login (" + found.Source + ") comes first; " + c.nextCommand("auth logout") + " removes it."
+	}
 }
 
 // reasonMismatch is the server's reason for refusing a token that names another agent:

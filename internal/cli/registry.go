@@ -26,7 +26,7 @@ func (a *app) openRegistry(ctx context.Context, metrics *server.Metrics) (*egres
 		return nil, a.keepRevocations(ctx)
 	}
 	keys, err := auth.OpenAgentKeys(auth.AgentKeysConfig{
-		Entries: c.AgentKeys, File: c.AgentKeyFile, Now: time.Now, Log: a.log,
+		Entries: c.AgentKeys, File: c.AgentKeyFile, Now: a.store.Now, Log: a.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading registry.agent_keys: %w", err)
@@ -41,14 +41,14 @@ func (a *app) openRegistry(ctx context.Context, metrics *server.Metrics) (*egres
 	calls := egress.New(egress.Policy{Allow: allowed})
 	cfg := c.settings(a.settings)
 	cfg.Store, cfg.Issuer, cfg.Keys, cfg.Log = a.store, a.issuer, keys, a.log
-	cfg.Observe = metrics.Observe
+	cfg.Observe, cfg.Now, cfg.Alone = metrics.Observe, a.store.Now, !a.settings.sharedStore()
 	if c.EndpointCheck != "off" {
 		cfg.Probe = prober(calls)
 	}
 	if a.registry, err = registry.Open(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("opening the registry: %w", err)
 	}
-	a.revoked = a.registry.Revoked
+	a.revoked, a.follow = a.registry.Revoked, a.registry
 	return calls, nil
 }
 
@@ -56,11 +56,13 @@ func (a *app) openRegistry(ctx context.Context, metrics *server.Metrics) (*egres
 // off. Its agents' tokens are refused with it, since no agent key counts; those of
 // administrators open nothing on /arc.
 func (a *app) keepRevocations(ctx context.Context) error {
-	off, err := registry.Open(ctx, registry.Config{Store: a.store, Issuer: a.issuer})
+	off, err := registry.Open(ctx, registry.Config{
+		Store: a.store, Issuer: a.issuer, Now: a.store.Now, Alone: !a.settings.sharedStore(),
+	})
 	if err != nil {
 		return fmt.Errorf("reading what was revoked: %w", err)
 	}
-	a.revoked = off.Revoked
+	a.revoked, a.follow = off.Revoked, off
 	return nil
 }
 

@@ -15,11 +15,12 @@ import (
 
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/internal/outcome"
+	"github.com/arcd-io/arcd/internal/ratelimit"
 	"github.com/arcd-io/arcd/internal/tracing/otlp"
 	"github.com/arcd-io/arcd/methods"
 	"github.com/arcd-io/arcd/registry"
 	"github.com/arcd-io/arcd/server"
-	"github.com/arcd-io/arcd/store/sqlite"
+	"github.com/arcd-io/arcd/store"
 )
 
 // serveCommand is "arcd serve". Its flags are the settings that one changes by
@@ -30,7 +31,7 @@ type serveCommand struct {
 	InsecureNoAuth bool   `help:"Take every call without a token, with all scopes. On loopback only."`
 	Listen         string `placeholder:"HOST:PORT" help:"Address to serve on; port 0 takes a free one."`
 	PublicURL      string `placeholder:"URL" help:"The URL that callers use."`
-	Store          string `placeholder:"sqlite:FILE" help:"Where the state is."`
+	Store          string `placeholder:"STORE" help:"Where the state is: sqlite:FILE or postgres://USER@HOST/DATABASE."`
 	HTTPStatus     string `name:"http-status" placeholder:"WORD" help:"standard or always_200."`
 	TLSCert        string `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM)."`
 	TLSKey         string `name:"tls-key" placeholder:"FILE" help:"Private key (PEM)."`
@@ -81,7 +82,7 @@ func (served) show(*page) {}
 
 func (*serveCommand) row() row {
 	return row{
-		danger: safe, daemon: true, streams: true, data: served{},
+		danger: safe, daemon: true, streams: true, exits: storeExits, data: served{},
 		long:     "It writes a JSON line when it is ready, unless stdout is a terminal, and ends with exit code 0 after SIGTERM or SIGINT. Its log is on stderr.",
 		examples: []string{"arcd serve --dev", "arcd serve --config arcd.yaml"},
 	}
@@ -174,13 +175,15 @@ type app struct {
 	settings  *loaded
 	log       zerolog.Logger
 	traces    *otlp.Exporter // nil: nobody asked for them
-	store     *sqlite.Engine
-	registry  *registry.Registry         // nil: no agent registry
-	elsewhere *carriers                  // agents outside this process
-	revoked   func(*auth.Principal) bool // nil: nothing can be
+	store     engine
+	registry  *registry.Registry                                   // nil: no agent registry
+	elsewhere *carriers                                            // agents outside this process
+	revoked   func(context.Context, *auth.Principal) (bool, error) // nil: nothing can be
+	follow    *registry.Registry                                   // knows what other replicas revoke; nil: there is no token service
 	service   *methods.Service
-	issuer    *auth.Issuer    // nil: no token service
-	providers *auth.Providers // nil: no authentication
+	issuer    *auth.Issuer       // nil: no token service
+	providers *auth.Providers    // nil: no authentication
+	limiter   *ratelimit.Limiter // nil: callers may call as often as they like
 	server    *server.Server
 }
 
@@ -189,9 +192,10 @@ type app struct {
 func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	c := &a.settings.config
 	a.openTraces(ctx)
-	if a.store, err = openStore(ctx, c.Store, a.log); err != nil {
-		return err
+	if a.store, err = openStore(ctx, c, a.log); err != nil {
+		return storeFailed(err)
 	}
+	a.logStore(ctx)
 	agents, err := demoAgents(c.Agents)
 	if err != nil {
 		return err
@@ -200,7 +204,7 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	// the service asks the registry for agents, the validator for what was revoked,
 	// and the server all of them.
 	metrics := server.NewMetrics(version())
-	if err := a.openIssuer(); err != nil {
+	if err := a.openIssuer(ctx); err != nil {
 		return err
 	}
 	calls, err := a.openRegistry(ctx, metrics)
@@ -212,6 +216,9 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	}
 	service := serviceConfig(c, a.store, agents, a.registry, a.log)
 	service.Remote, service.Tracer = a.elsewhere.directory, a.traces.Tracer()
+	if c.sharedStore() {
+		service.Marks, service.Presence = a.store, a.elsewhere.sockets
+	}
 	if service.Webhooks, err = a.openWebhooks(); err != nil {
 		return err
 	}
@@ -231,6 +238,9 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	if calls != nil {
 		cfg.Notify = notifier(calls)
 	}
+	if a.limiter = callLimiter(c, a.store, a.log); a.limiter != nil {
+		cfg.Calls = a.limiter
+	}
 	if a.providers != nil && a.issuer != nil {
 		cfg.RegistryValidator = a.providers.For(auth.IssuerName, registry.AudienceValidate, registry.AudienceRegister)
 	}
@@ -238,7 +248,7 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 		a.log.Warn().Str("event", "insecure").Msg("no authentication: every call is taken, with all scopes")
 	} else {
 		cfg.Validator = a.providers
-		cfg.Ready = func(context.Context) error { return a.providers.Ready() }
+		cfg.Ready = a.judges
 	}
 	if c.TLS.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
@@ -251,17 +261,17 @@ func (a *app) assemble(ctx context.Context, noAuth bool) (err error) {
 	return nil
 }
 
-// openIssuer opens the token service, if it is on.
-func (a *app) openIssuer() (err error) {
-	if !a.settings.Auth.Issuer.Enabled {
-		return nil
+// logStore tells which store is served.
+func (a *app) logStore(ctx context.Context) {
+	place, err := keptAt(a.settings.Store)
+	if err != nil {
+		return // it has been opened, so this does not happen
 	}
-	cfg := issuerSettings(a.settings)
-	cfg.Log = a.log
-	if a.issuer, err = auth.OpenIssuer(cfg); err != nil {
-		return fmt.Errorf("opening the token service: %w", err)
+	event := a.log.Info().Str("event", "store_open").Stringer("store", place)
+	if tables, _, err := place.pending(ctx); err == nil {
+		event.Int64("tables_version", tables)
 	}
-	return nil
+	event.Msg("the state is in " + place.String())
 }
 
 // openProviders sets up the trusted providers, which the token service is one of.
@@ -278,7 +288,9 @@ func (a *app) openProviders() (err error) {
 	if leeway == 0 {
 		leeway = -1 // none; 0 would be the default
 	}
-	cfg := auth.Config{Providers: trusted, Leeway: leeway, CacheSize: c.CacheSize, Log: a.log, Revoked: a.revoked}
+	cfg := auth.Config{
+		Providers: trusted, Leeway: leeway, CacheSize: c.CacheSize, Log: a.log, Revoked: a.revoked, Now: a.store.Now,
+	}
 	a.providers, err = auth.NewProviders(cfg)
 	if err != nil {
 		return fmt.Errorf("setting up auth.providers: %w", err)
@@ -300,8 +312,18 @@ func (a *app) serve(ctx context.Context, listener net.Listener) error {
 		}
 	})
 	var registryErr error
-	if a.registry != nil {
+	switch {
+	case a.registry != nil:
 		running.Go(func() { registryErr = a.registry.Run(background) })
+	case a.follow != nil:
+		running.Go(func() { a.follow.Follow(background) })
+	}
+	if a.follow != nil {
+		defer a.store.Watch(func(h store.Hint) {
+			if h.Registry && h.Elsewhere {
+				a.follow.Look()
+			}
+		})()
 	}
 	if a.providers != nil {
 		running.Go(func() { a.providers.Run(background) })
@@ -314,6 +336,9 @@ func (a *app) serve(ctx context.Context, listener net.Listener) error {
 		Str("url", a.settings.baseURL()).Str("version", version()).Msg("serving")
 	err := a.server.Serve(serving, listener)
 	stop()
+	if s, ok := a.store.(interface{ Hasten() }); ok {
+		s.Hasten()
+	}
 	running.Wait()
 	a.log.Info().Str("event", "stopped").AnErr("cause", serviceErr).Msg("stopped")
 	return errors.Join(err, serviceErr, registryErr)
@@ -324,6 +349,9 @@ func (a *app) close() error {
 	defer a.closeTraces()
 	if a.elsewhere != nil {
 		a.elsewhere.close()
+	}
+	if a.limiter != nil {
+		a.limiter.Close()
 	}
 	if a.store == nil {
 		return nil

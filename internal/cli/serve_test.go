@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/arcd-io/arcd/internal/cli"
+	"github.com/arcd-io/arcd/internal/pgtest"
 )
 
 // noRaceRest keeps a process of this test binary from resting for a second at its
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 type leakless struct{ *testing.M }
 
 func (l leakless) Run() int {
-	code := l.M.Run()
+	code := pgtest.Main(l.M)
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -231,13 +232,13 @@ func TestServeCurl(t *testing.T) {
 func TestServeClosedByDefault(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for args, want := range map[string]outcome{
-		"serve":                      {code: 2, stdout: "no token would be accepted"},
-		"serve --listen 0.0.0.0:0":   {code: 2, stdout: "can be reached from other machines"},
-		"serve --listen nonsense":    {code: 2, stdout: "flag --listen: listen: must be host:port"},
-		"serve --store postgres://x": {code: 2, stdout: "store: PostgreSQL comes with a later version"},
+		"serve":                    {code: 2, stdout: "no token would be accepted"},
+		"serve --listen 0.0.0.0:0": {code: 2, stdout: "can be reached from other machines"},
+		"serve --listen nonsense":  {code: 2, stdout: "flag --listen: listen: must be host:port"},
+		"serve --store postgres:x": {code: 2, stdout: "store: must be sqlite:FILE"},
 		"serve --insecure-no-auth --insecure-http --listen 0.0.0.0:0":       {code: 2, stdout: "is for a loopback address"},
 		"serve --dev --listen 127.0.0.1:0 --tls-cert a --tls-key b":         {code: 2, stdout: "tls.cert: "},
-		"serve --dev --listen 127.0.0.1:0 --store sqlite:no/such/folder.db": {code: 1, stdout: "no/such"},
+		"serve --dev --listen 127.0.0.1:0 --store sqlite:no/such/folder.db": {code: 2, stdout: "no/such"},
 		"serve --bogus": {code: 2, stdout: "--bogus"},
 		"bogus":         {code: 2, stdout: "There is no command \"arcd bogus\"."},
 		"client add x":  {code: 2, stdout: "--scope is missing"},

@@ -39,8 +39,11 @@ type commands struct {
 	Client clientCommand `cmd:"" help:"Look after the clients of arcd's own token service."`
 	Keys   keysCommand   `cmd:"" help:"Look after the keys of arcd's own token service."`
 	Dev    devCommand    `cmd:"" help:"Help for trying things out."`
+	Store  storeCommand  `cmd:"" help:"Move, check and bring up to date where the state is kept."`
 	Backup backupCommand `cmd:"" help:"Copy the state to a new file."`
 	Config configCommand `cmd:"" help:"Look at the configuration of the server."`
+
+	Restore restoreCommand `cmd:"" help:"Bring a backup into an empty store."`
 }
 
 // command is a leaf of the table.

@@ -30,9 +30,18 @@ func (v versionData) show(p *page) { p.line("arcd %s (%s, %s/%s)", v.Version, v.
 
 func (v versionData) plain() []string { return []string{v.Version} }
 
-// version is the module's version as the build recorded it; "dev" for a build
-// from a working copy.
+// release is the version that whoever built the program gave it, for builds that see
+// no repository, as those of images:
+//
+//	go build -ldflags "-X github.com/arcd-io/arcd/internal/cli.release=v1.2.3"
+var release string
+
+// version is release, else the module's version as the build recorded it; "dev" for a
+// build from a working copy.
 var version = sync.OnceValue(func() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "dev"

@@ -30,6 +30,7 @@ func (s *served) rpc(token, method, params string) []byte {
 		s.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "application/arc+json") // no stream
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		s.t.Fatal(err)

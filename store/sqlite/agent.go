@@ -8,12 +8,13 @@ import (
 	"slices"
 
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 // PutAgent implements [store.Registry]. An agent is a row in each of three
 // tables, written in one transaction.
 func (s *Engine) PutAgent(ctx context.Context, a store.Agent) (store.Agent, error) {
-	a.Registered, a.Updated, a.Seen = cut(a.Registered), cut(a.Updated), cut(a.Seen)
+	a.Registered, a.Updated, a.Seen = engine.Cut(a.Registered), engine.Cut(a.Updated), engine.Cut(a.Seen)
 	var refused error
 	err := s.write(ctx, "writing agent "+a.ID, func(b *batch) error {
 		refused = nil
@@ -124,7 +125,7 @@ func scanAgent(row []driver.Value) store.Agent {
 // are changed together.
 func (s *Engine) Beat(ctx context.Context, beats []store.Beat) error {
 	if len(beats) == 0 {
-		return s.gate.check()
+		return s.gate.Check()
 	}
 	// Stable: of two beats of one agent the later one counts.
 	sorted := slices.SortedStableFunc(slices.Values(beats), func(a, b store.Beat) int { return cmp.Compare(a.ID, b.ID) })
@@ -138,12 +139,13 @@ func (s *Engine) Beat(ctx context.Context, beats []store.Beat) error {
 	})
 }
 
+// beat writes one. What says the agent lived later than the stored row does, counts;
+// its counts are written in any case.
 func beat(c *conn, b *store.Beat) error {
-	if b.Counts == nil {
-		_, err := c.exec(`UPDATE agent_life SET seen = ?, alive = ? WHERE id = ?`, millis(b.Seen), flag(b.Alive), b.ID)
-		return err
+	_, err := c.exec(`UPDATE agent_life SET seen = ?1, alive = ?2 WHERE id = ?3 AND coalesce(seen, 0) <= coalesce(?1, 0)`,
+		millis(b.Seen), flag(b.Alive), b.ID)
+	if err == nil && b.Counts != nil {
+		_, err = c.exec(`UPDATE agent_life SET counts = ? WHERE id = ?`, b.Counts, b.ID)
 	}
-	_, err := c.exec(`UPDATE agent_life SET seen = ?, alive = ?, counts = ? WHERE id = ?`,
-		millis(b.Seen), flag(b.Alive), b.Counts, b.ID)
 	return err
 }

@@ -12,7 +12,7 @@ import (
 // AppendAudit implements [store.Registry].
 func (s *Engine) AppendAudit(ctx context.Context, entries []store.AuditEntry) error {
 	if len(entries) == 0 {
-		return s.gate.check()
+		return s.gate.Check()
 	}
 	return s.write(ctx, "writing the audit log", func(b *batch) error {
 		if err := noteLate(b.conn, entries); err != nil {

@@ -40,10 +40,10 @@ func Backup(ctx context.Context, file, dest string) error {
 // connection of its own: the readers may not write, and a copy would keep one
 // of them for long.
 func (s *Engine) Backup(ctx context.Context, file string) error {
-	if err := s.gate.enter(); err != nil {
+	if err := s.gate.Enter(); err != nil {
 		return err
 	}
-	defer s.gate.leave()
+	defer s.gate.Leave()
 	return Backup(ctx, s.file, file)
 }
 

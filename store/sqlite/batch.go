@@ -6,29 +6,30 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 // batch is one transaction of the writer and what it leaves behind.
 type batch struct {
 	conn  *conn
-	cache *cache
+	cache *engine.Cache
 	now   time.Time
 	nextN int64
 
-	fresh map[string]*entry // threads as the transaction leaves them; nil: deleted
+	fresh map[string]*engine.Entry // threads as the transaction leaves them; nil: deleted
 }
 
 var errStale = errors.New("a cached thread differs from the stored one")
 
 // thread finds a thread as the transaction sees it; nil if there is none.
-func (b *batch) thread(id string) (*entry, error) {
+func (b *batch) thread(id string) (*engine.Entry, error) {
 	if e, ok := b.fresh[id]; ok {
 		return e, nil
 	}
-	if e := b.cache.get(id); e != nil {
+	if e := b.cache.Get(id); e != nil {
 		return e, nil
 	}
-	var e *entry
+	var e *engine.Entry
 	err := b.conn.query(threadByID, []any{id}, func(row []driver.Value) error {
 		var err error
 		e, err = scanEntry(row)
@@ -38,9 +39,9 @@ func (b *batch) thread(id string) (*entry, error) {
 }
 
 // set notes the new state of a thread; nil if it is gone.
-func (b *batch) set(id string, e *entry) {
+func (b *batch) set(id string, e *engine.Entry) {
 	if b.fresh == nil {
-		b.fresh = make(map[string]*entry, 32)
+		b.fresh = make(map[string]*engine.Entry, 32)
 	}
 	b.fresh[id] = e
 }

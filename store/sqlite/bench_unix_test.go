@@ -101,10 +101,11 @@ func BenchmarkRead(b *testing.B) {
 			}
 			measure(b, func(n int64) {
 				id := made[n%int64(len(made))].ID
-				if _, err := s.Thread(b.Context(), id); err != nil {
+				t, err := s.Thread(b.Context(), id)
+				if err != nil {
 					b.Error(err)
 				}
-				if items, err := s.Items(b.Context(), id); err != nil || len(items) != 1 {
+				if items, err := s.Items(b.Context(), t); err != nil || len(items) != 1 {
 					b.Error(err)
 				}
 			})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 const dueSubscriptions = `SELECT ` + subscriptionColumns + ` FROM subscription INDEXED BY subscription_due
@@ -44,7 +45,7 @@ func (s *Engine) ClaimSubscriptions(ctx context.Context, now, until time.Time, l
 		}
 		for i := range claimed {
 			c := &claimed[i]
-			c.Due, c.Lease = cut(until), lease
+			c.Due, c.Lease = engine.Cut(until), lease
 			_, err := b.conn.exec(`UPDATE subscription SET due = ?, lease = ? WHERE id = ?`, millis(until), optional(lease), c.ID)
 			if err != nil {
 				return err
@@ -77,12 +78,12 @@ func (s *Engine) SettleSubscription(ctx context.Context, sub store.Subscription,
 		if e == nil {
 			return nil, nil, fmt.Errorf("subscription %s: %w", sub.ID, errNoThread)
 		}
-		due, atOnce := dueAfter(sub.Due, sub.Ended, sub.Cursor, &e.t, now)
+		due, atOnce := dueAfter(sub.Due, sub.Ended, sub.Cursor, &e.T, now)
 		_, err = b.conn.exec(`UPDATE subscription SET ended = ?, cursor = ?, due = ?, lease = NULL, body = ? WHERE id = ?`,
 			millis(sub.Ended), sub.Cursor, millis(due), sub.Body, sub.ID)
 		if err != nil {
 			return nil, nil, err
 		}
-		return wakeHint(atOnce, &e.t), nil, addDeliveries(b.conn, was, made)
+		return wakeHint(atOnce, &e.T), nil, addDeliveries(b.conn, was, made)
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 // commitJob is a store.Change on its way. The caller's goroutine packs, so that
@@ -30,11 +31,11 @@ type commitJob struct {
 func newCommitJob(c *store.Change) *commitJob {
 	j := &commitJob{
 		thread: c.Thread, items: c.Items, key: c.Key, wake: c.Wake,
-		packedEvents: packEvents(c.Events), packedItems: packItems(c.Items),
+		packedEvents: engine.PackEvents(c.Events), packedItems: engine.PackItems(c.Items),
 		outcome: make(chan error, 1),
 	}
-	j.thread.Created, j.thread.Updated = cut(c.Thread.Created), cut(c.Thread.Updated)
-	j.thread.Ended, j.thread.Due = cut(c.Thread.Ended), cut(c.Thread.Due)
+	j.thread.Created, j.thread.Updated = engine.Cut(c.Thread.Created), engine.Cut(c.Thread.Updated)
+	j.thread.Ended, j.thread.Due = engine.Cut(c.Thread.Ended), engine.Cut(c.Thread.Due)
 	if len(c.Events) > 0 {
 		j.events = make([]arc.Event, len(c.Events))
 		for i, e := range c.Events {
@@ -61,7 +62,7 @@ func (s *Engine) Commit(ctx context.Context, c store.Change) (store.Thread, erro
 	if j.ready {
 		h.Ready = j.stored.Agent
 	}
-	s.watch.tell(h)
+	s.watch.Tell(h)
 	return j.stored, nil
 }
 
@@ -86,7 +87,7 @@ func (j *commitJob) apply(b *batch) error {
 			return nil
 		}
 	}
-	var e *entry
+	var e *engine.Entry
 	var err error
 	if j.thread.Rev == 0 {
 		e, err = j.create(b)
@@ -100,20 +101,20 @@ func (j *commitJob) apply(b *batch) error {
 		return err
 	}
 	if j.wake {
-		if j.woken, err = wake(b.conn, e.t.ID, b.now); err != nil {
+		if j.woken, err = wake(b.conn, e.T.ID, b.now); err != nil {
 			return err
 		}
 	}
-	j.stored = e.t
-	b.set(e.t.ID, e)
+	j.stored = e.T
+	b.set(e.T.ID, e)
 	return nil
 }
 
 // create inserts the thread. That is also the check whether its id is free.
-func (j *commitJob) create(b *batch) (*entry, error) {
+func (j *commitJob) create(b *batch) (*engine.Entry, error) {
 	t := j.thread
 	t.Rev, t.Seq, t.Items = 1, int64(len(j.events)), len(j.items)
-	number(j.events, t.Seq)
+	engine.Number(j.events, t.Seq)
 	if t.Seq+int64(t.Items) > maxPos {
 		j.refused = errFull
 		return nil, nil
@@ -131,23 +132,23 @@ func (j *commitJob) create(b *batch) (*entry, error) {
 	}
 	b.nextN++
 	j.ready = t.Ready
-	blank := &entry{n: n, whole: true}
-	return blank.next(t, j.items, j.events), nil
+	blank := &engine.Entry{N: n, Whole: true}
+	return blank.Next(t, j.items, j.events), nil
 }
 
 // update compares the revision and writes the columns that may have changed.
-func (j *commitJob) update(b *batch) (*entry, error) {
+func (j *commitJob) update(b *batch) (*engine.Entry, error) {
 	was, err := b.thread(j.thread.ID)
 	if err != nil {
 		return nil, err
 	}
-	if was == nil || was.t.Rev != j.thread.Rev {
+	if was == nil || was.T.Rev != j.thread.Rev {
 		j.refused = store.ErrConflict
 		return nil, nil
 	}
 	t := j.thread
-	t.Rev, t.Seq, t.Items = was.t.Rev+1, was.t.Seq+int64(len(j.events)), was.t.Items+len(j.items)
-	number(j.events, t.Seq)
+	t.Rev, t.Seq, t.Items = was.T.Rev+1, was.T.Seq+int64(len(j.events)), was.T.Items+len(j.items)
+	engine.Number(j.events, t.Seq)
 	if t.Seq+int64(t.Items) > maxPos {
 		j.refused = errFull
 		return nil, nil
@@ -160,16 +161,16 @@ func (j *commitJob) update(b *batch) (*entry, error) {
 	if changed != 1 {
 		return nil, fmt.Errorf("thread %s: %w", t.ID, errStale)
 	}
-	j.ready = t.Ready && (!was.t.Ready || was.t.Agent != t.Agent)
-	return was.next(t, j.items, j.events), nil
+	j.ready = t.Ready && (!was.T.Ready || was.T.Agent != t.Agent)
+	return was.Next(t, j.items, j.events), nil
 }
 
 // append writes the change's events and items, and its key.
-func (j *commitJob) append(b *batch, e *entry) error {
+func (j *commitJob) append(b *batch, e *engine.Entry) error {
 	if len(j.events)+len(j.items) > 0 {
-		pos := logPos(e.n, e.t.Seq+int64(e.t.Items))
+		pos := logPos(e.N, e.T.Seq+int64(e.T.Items))
 		_, err := b.conn.exec(`INSERT INTO log (pos, seq, events, items) VALUES (?, ?, ?, ?)`,
-			pos, e.t.Seq, j.packedEvents, j.packedItems)
+			pos, e.T.Seq, j.packedEvents, j.packedItems)
 		if err != nil {
 			return err
 		}
@@ -180,7 +181,7 @@ func (j *commitJob) append(b *batch, e *entry) error {
 	_, err := b.conn.exec(`INSERT INTO idem (owner, name, thread, hash, reply, expires) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (owner, name) DO UPDATE SET thread = excluded.thread, hash = excluded.hash,
 		reply = excluded.reply, expires = excluded.expires`,
-		j.key.Owner, j.key.Name, e.t.ID, j.key.Hash, j.key.Reply, millis(j.key.Expires))
+		j.key.Owner, j.key.Name, e.T.ID, j.key.Hash, j.key.Reply, millis(j.key.Expires))
 	return err
 }
 
@@ -194,8 +195,8 @@ const threadByID = `SELECT ` + columns + ` FROM thread WHERE id = ?`
 // updateThread gives the statement and its arguments. A column is named only if
 // it changed or is in no index: SQLite rewrites the entry of every index with a
 // named column.
-func updateThread(e *entry, t *store.Thread) (string, []any) {
-	was := &e.t
+func updateThread(e *engine.Entry, t *store.Thread) (string, []any) {
+	was := &e.T
 	var set strings.Builder
 	set.WriteString(`UPDATE thread SET status = ?, priority = ?, updated = ?, rev = ?, seq = ?, items = ?, body = ?`)
 	args := make([]any, 0, columnCount+1)
@@ -218,5 +219,5 @@ func updateThread(e *entry, t *store.Thread) (string, []any) {
 		args = append(args, int64(t.Kind), t.Owner, t.From, t.Agent, optional(t.Trace), optional(t.Parent), millis(t.Created))
 	}
 	set.WriteString(` WHERE n = ? AND rev = ?`)
-	return set.String(), append(args, e.n, was.Rev)
+	return set.String(), append(args, e.N, was.Rev)
 }

@@ -43,7 +43,7 @@ func addDeliveries(c *conn, sub *store.Subscription, made []store.Delivery) erro
 // AddDeliveries implements [store.Subscriptions].
 func (s *Engine) AddDeliveries(ctx context.Context, made []store.Delivery) error {
 	if len(made) == 0 {
-		return s.gate.check()
+		return s.gate.Check()
 	}
 	return s.write(ctx, "recording deliveries", func(b *batch) error {
 		for i := range made {

@@ -41,14 +41,6 @@ func (f failing) Prepare(text string) (driver.Stmt, error) {
 // CheckFileSystem is checkFileSystem.
 var CheckFileSystem = checkFileSystem
 
-// PackEvents and the others are the codec of the log's rows.
-var (
-	PackEvents   = packEvents
-	UnpackEvents = unpackEvents
-	PackItems    = packItems
-	UnpackItems  = unpackItems
-)
-
 // SetOutside runs a statement on the writer's connection outside of any
 // transaction.
 func SetOutside(ctx context.Context, s *Engine, text string) error {

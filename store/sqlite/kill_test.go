@@ -131,7 +131,7 @@ func checkWhole(t *testing.T, s store.Store, x store.Thread) {
 	if err != nil || gap || int64(len(evs)) != x.Seq || x.Seq != 2*x.Rev {
 		t.Errorf("%s at rev %d: %d of %d events, gap %v, %v", x.ID, x.Rev, len(evs), x.Seq, gap, err)
 	}
-	items, err := s.Items(t.Context(), x.ID)
+	items, err := s.Items(t.Context(), x)
 	if err != nil || len(items) != x.Items || int64(x.Items) != x.Rev {
 		t.Errorf("%s at rev %d: %d of %d items, %v", x.ID, x.Rev, len(items), x.Items, err)
 	}

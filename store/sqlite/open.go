@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
+	"github.com/arcd-io/arcd/store/transfer"
 	"github.com/rs/zerolog"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -48,8 +50,16 @@ type Config struct {
 }
 
 // errInUse is the answer to a second process.
-var errInUse = errors.New("another process has this database open: " +
-	"stop it, or give this one a file of its own")
+var errInUse error = inUseError{}
+
+// inUseError is [transfer.ErrInUse], in the words for who wants to serve.
+type inUseError struct{}
+
+func (inUseError) Error() string {
+	return "another process has this database open: stop it, or give this one a file of its own"
+}
+
+func (inUseError) Is(target error) bool { return target == transfer.ErrInUse }
 
 var (
 	_ store.Store    = (*Engine)(nil)
@@ -76,11 +86,11 @@ var (
 type Engine struct {
 	file    string
 	unlock  func() error
-	gate    gate
+	gate    engine.Gate
 	w       *writer
-	cache   *cache
+	cache   *engine.Cache
 	readers chan *conn
-	watch   watchers
+	watch   engine.Watchers
 }
 
 // Open opens a database, brings its tables up to date and starts the writer,
@@ -88,7 +98,8 @@ type Engine struct {
 //
 // It refuses a file that another process has open, that lies on a network file
 // system, that is damaged, that belongs to another program, or whose tables are
-// newer than this package.
+// newer than this package. Errors: [transfer.ErrInUse], [transfer.ErrDamaged],
+// [transfer.ErrForeign], [transfer.ErrNewer], [transfer.ErrUnfinished].
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -121,7 +132,7 @@ func open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = defaultCacheBytes
 	}
-	s.cache = newCache(cfg.CacheBytes)
+	s.cache = engine.NewCache(cfg.CacheBytes)
 	if s.w, err = s.startWriter(cfg); err != nil {
 		return nil, err
 	}
@@ -206,6 +217,9 @@ func (s *Engine) startWriter(cfg Config) (*writer, error) {
 	if err == nil {
 		err = checkSettings(w.conn)
 	}
+	if err == nil {
+		err = unfinished(w.conn)
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -216,7 +230,7 @@ func (s *Engine) startWriter(cfg Config) (*writer, error) {
 // Close implements [store.Store]. It waits for the changes that are queued and
 // the reads that run.
 func (s *Engine) Close() error {
-	if !s.gate.shut() {
+	if !s.gate.Shut() {
 		return store.ErrClosed
 	}
 	return s.release()
@@ -237,9 +251,12 @@ func (s *Engine) release() error {
 
 // explain puts SQLite's codes into words that say what to do.
 func explain(err error) error {
+	if errors.Is(err, transfer.ErrDamaged) {
+		return err
+	}
 	switch code(err) {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("the file is damaged or not a SQLite database, put a backup in its place: %w", err)
+		return fmt.Errorf("%w: %w", transfer.ErrDamaged, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return fmt.Errorf("another program has the file open: %w", err)
 	}

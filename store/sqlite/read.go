@@ -9,14 +9,15 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 // read runs f with a connection of its own.
 func (s *Engine) read(ctx context.Context, f func(c *conn) error) error {
-	if err := s.gate.enter(); err != nil {
+	if err := s.gate.Enter(); err != nil {
 		return err
 	}
-	defer s.gate.leave()
+	defer s.gate.Leave()
 	select {
 	case c := <-s.readers:
 		defer func() { s.readers <- c }()
@@ -27,15 +28,15 @@ func (s *Engine) read(ctx context.Context, f func(c *conn) error) error {
 }
 
 // lookup finds a thread in memory or in the file.
-func (s *Engine) lookup(ctx context.Context, id string) (*entry, error) {
-	if e := s.cache.get(id); e != nil {
-		if err := s.gate.check(); err != nil {
+func (s *Engine) lookup(ctx context.Context, id string) (*engine.Entry, error) {
+	if e := s.cache.Get(id); e != nil {
+		if err := s.gate.Check(); err != nil {
 			return nil, err
 		}
 		return e, nil
 	}
-	var e *entry
-	stamp := s.cache.stamp(id)
+	var e *engine.Entry
+	stamp := s.cache.Stamp(id)
 	err := s.read(ctx, func(c *conn) error {
 		return c.query(threadByID, []any{id}, func(row []driver.Value) (err error) {
 			e, err = scanEntry(row)
@@ -48,7 +49,7 @@ func (s *Engine) lookup(ctx context.Context, id string) (*entry, error) {
 	if e == nil {
 		return nil, store.ErrNotFound
 	}
-	s.cache.fill(e, stamp)
+	s.cache.Fill(e, stamp)
 	return e, nil
 }
 
@@ -58,37 +59,40 @@ func (s *Engine) Thread(ctx context.Context, id string) (store.Thread, error) {
 	if err != nil {
 		return store.Thread{}, err
 	}
-	return e.t, nil
+	return e.T, nil
 }
 
 // Items implements [store.Store].
-func (s *Engine) Items(ctx context.Context, id string) ([]store.Item, error) {
-	stamp := s.cache.stamp(id)
-	e, err := s.lookup(ctx, id)
+func (s *Engine) Items(ctx context.Context, t store.Thread) ([]store.Item, error) {
+	stamp := s.cache.Stamp(t.ID)
+	e, err := s.lookup(ctx, t.ID)
 	if err != nil {
 		return nil, err
 	}
-	if e.whole {
-		return slices.Clip(e.items), nil
+	if e.T.Items < t.Items {
+		return nil, store.ErrNotFound
 	}
-	items := make([]store.Item, 0, e.t.Items)
+	if e.Whole {
+		return e.Items[:t.Items:t.Items], nil
+	}
+	items := make([]store.Item, 0, e.T.Items)
 	err = s.read(ctx, func(c *conn) error {
 		return c.query(`SELECT items FROM log WHERE pos > ? AND pos < ? AND items IS NOT NULL ORDER BY pos`,
-			[]any{logPos(e.n, 0), logPos(e.n+1, 0)}, func(row []driver.Value) (err error) {
+			[]any{logPos(e.N, 0), logPos(e.N+1, 0)}, func(row []driver.Value) (err error) {
 				b, _ := row[0].([]byte)
-				items, err = unpackItems(items, b)
+				items, err = engine.UnpackItems(items, b)
 				return err
 			})
 	})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("reading items of %s: %w", id, err)
-	case len(items) < e.t.Items: // pruned between the two reads
+		return nil, fmt.Errorf("reading items of %s: %w", t.ID, err)
+	case len(items) < t.Items: // pruned between the two reads
 		return nil, store.ErrNotFound
-	case len(items) == e.t.Items:
-		s.cache.fill(e.withItems(items), stamp)
+	case len(items) == e.T.Items:
+		s.cache.Fill(e.WithItems(items), stamp)
 	}
-	return slices.Clip(items), nil
+	return items[:t.Items:t.Items], nil
 }
 
 // Events implements [store.Store].
@@ -98,11 +102,11 @@ func (s *Engine) Events(ctx context.Context, id string, after int64, limit int) 
 		return nil, false, err
 	}
 	after = max(after, 0)
-	if after >= e.t.Seq {
+	if after >= e.T.Seq {
 		return nil, false, nil
 	}
-	if i := len(e.evs) - int(e.t.Seq-after); i >= 0 {
-		evs := e.evs[i:min(len(e.evs), i+limit)]
+	if i := len(e.Events) - int(e.T.Seq-after); i >= 0 {
+		evs := e.Events[i:min(len(e.Events), i+limit)]
 		return slices.Clip(evs), false, nil
 	}
 	var evs []arc.Event
@@ -110,10 +114,10 @@ func (s *Engine) Events(ctx context.Context, id string, after int64, limit int) 
 		// A row's pos is at least its seq, so those before cannot be of interest.
 		return c.query(`SELECT seq, events FROM log WHERE pos > ? AND pos < ? AND seq > ? AND events IS NOT NULL
 			ORDER BY pos LIMIT ?`,
-			[]any{logPos(e.n, after), logPos(e.n+1, 0), after, int64(limit)}, func(row []driver.Value) (err error) {
+			[]any{logPos(e.N, after), logPos(e.N+1, 0), after, int64(limit)}, func(row []driver.Value) (err error) {
 				last, _ := row[0].(int64)
 				b, _ := row[1].([]byte)
-				evs, err = unpackEvents(evs, b, last)
+				evs, err = engine.UnpackEvents(evs, b, last)
 				return err
 			})
 	})
@@ -140,7 +144,7 @@ func (s *Engine) list(ctx context.Context, text string, args ...any) ([]store.Th
 		return c.query(text, args, func(row []driver.Value) error {
 			e, err := scanEntry(row)
 			if err == nil {
-				ts = append(ts, e.t)
+				ts = append(ts, e.T)
 			}
 			return err
 		})

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 // readyFrom selects the ready threads of agent ?1, of ?4 owners. It walks from owner
@@ -38,7 +39,7 @@ type queued struct {
 	place int64 // of its owner, in order
 	rank  int64
 	id    string
-	e     *entry // if the statement selects columns
+	e     *engine.Entry // if the statement selects columns
 }
 
 // Ready implements [store.Store]. The statement gives ids, and most of the
@@ -57,11 +58,11 @@ func (s *Engine) Ready(ctx context.Context, q store.ReadyQuery) ([]store.Thread,
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
-		if err != nil || !e.t.Ready || e.t.Agent != q.Agent {
+		if err != nil || !e.T.Ready || e.T.Agent != q.Agent {
 			// It was claimed meanwhile, and the one behind the last may be ready.
 			return s.readyRows(ctx, &q)
 		}
-		ts = append(ts, e.t)
+		ts = append(ts, e.T)
 	}
 	return ts, nil
 }
@@ -73,11 +74,11 @@ func (s *Engine) readyRows(ctx context.Context, q *store.ReadyQuery) ([]store.Th
 		if err != nil {
 			return queued{}, err
 		}
-		return queued{id: e.t.ID, e: e}, nil
+		return queued{id: e.T.ID, e: e}, nil
 	})
 	ts := make([]store.Thread, 0, len(found))
 	for i := range found {
-		ts = append(ts, found[i].e.t)
+		ts = append(ts, found[i].e.T)
 	}
 	return ts, err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/arcd-io/arcd/arc"
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 // columns are a thread's, in the order in which scanEntry reads them.
@@ -17,14 +18,14 @@ const columnCount = 20
 
 // scanEntry reads a row of columns; the driver gives int64, string, []byte or
 // nil. What it makes knows the items of the thread only if there are none.
-func scanEntry(row []driver.Value) (*entry, error) {
+func scanEntry(row []driver.Value) (*engine.Entry, error) {
 	if len(row) != columnCount {
 		return nil, fmt.Errorf("thread row has %d columns", len(row))
 	}
 	num := func(i int) int64 { v, _ := row[i].(int64); return v }
 	text := func(i int) string { v, _ := row[i].(string); return v }
 	body, _ := row[18].([]byte)
-	return &entry{n: num(0), whole: num(14) == 0, t: store.Thread{
+	return &engine.Entry{N: num(0), Whole: num(14) == 0, T: store.Thread{
 		ID: text(1), Kind: store.Kind(num(2)), Owner: text(3), From: text(4), Agent: text(5), Trace: text(6),
 		Status: text(7), Priority: arc.Priority(text(8)),
 		Created: instant(row[9]), Updated: instant(row[10]), Ended: instant(row[11]),
@@ -48,14 +49,6 @@ func millis(t time.Time) any {
 		return nil
 	}
 	return t.UnixMilli()
-}
-
-// cut gives t as it is after a round through the database.
-func cut(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return time.UnixMilli(t.UnixMilli()).UTC()
 }
 
 // optional writes a text column in which "" is NULL.

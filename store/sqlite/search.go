@@ -26,7 +26,7 @@ const (
 func (s *Engine) SearchAgents(ctx context.Context, q store.Search) ([]store.Hit, error) {
 	match := matching(q.Prefixes, q.Least)
 	if match == "" {
-		return nil, s.gate.check()
+		return nil, s.gate.Check()
 	}
 	var hits []store.Hit
 	err := s.read(ctx, func(c *conn) error {

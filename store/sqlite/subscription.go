@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 // subscriptionColumns are in the order in which scanSubscription reads them.
@@ -54,7 +55,7 @@ func dueAfter(due time.Time, ended time.Time, cursor int64, t *store.Thread, now
 	if ended.IsZero() && due.IsZero() && t.Seq > cursor {
 		due = now
 	}
-	return cut(due), ended.IsZero() && !due.IsZero() && !due.After(now)
+	return engine.Cut(due), ended.IsZero() && !due.IsZero() && !due.After(now)
 }
 
 // change runs do on the writer. do gives why nothing was changed, or what is to
@@ -70,7 +71,7 @@ func (s *Engine) change(ctx context.Context, what string, do func(b *batch) (tel
 		err = refused
 	}
 	if err == nil && hint != nil {
-		s.watch.tell(*hint)
+		s.watch.Tell(*hint)
 	}
 	return err
 }
@@ -85,7 +86,7 @@ func (s *Engine) Subscribe(ctx context.Context, sub store.Subscription, now time
 		if e == nil {
 			return nil, store.ErrNotFound, nil
 		}
-		due, atOnce := dueAfter(sub.Due, sub.Ended, sub.Cursor, &e.t, now)
+		due, atOnce := dueAfter(sub.Due, sub.Ended, sub.Cursor, &e.T, now)
 		added, err := b.conn.exec(`INSERT INTO subscription (`+subscriptionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)
 			ON CONFLICT DO NOTHING`, sub.ID, sub.Thread, sub.Owner, millis(sub.Created), millis(sub.Ended),
 			sub.Cursor, millis(due), sub.Body)
@@ -95,7 +96,7 @@ func (s *Engine) Subscribe(ctx context.Context, sub store.Subscription, now time
 		if added == 0 {
 			return nil, store.ErrExists, nil
 		}
-		return wakeHint(atOnce, &e.t), nil, nil
+		return wakeHint(atOnce, &e.T), nil, nil
 	})
 }
 
@@ -172,6 +173,6 @@ func (s *Engine) EditSubscription(ctx context.Context, was, sub store.Subscripti
 
 // sameState compares what changes in the life of a subscription.
 func sameState(a, b *store.Subscription) bool {
-	return a.Ended.Equal(cut(b.Ended)) && a.Cursor == b.Cursor && a.Due.Equal(cut(b.Due)) && a.Lease == b.Lease &&
+	return a.Ended.Equal(engine.Cut(b.Ended)) && a.Cursor == b.Cursor && a.Due.Equal(engine.Cut(b.Due)) && a.Lease == b.Lease &&
 		bytes.Equal(a.Body, b.Body)
 }

@@ -55,11 +55,7 @@ func (s *Engine) Prune(ctx context.Context, now, endedBefore time.Time, limit in
 	if err != nil {
 		return 0, fmt.Errorf("looking for what to prune: %w", err)
 	}
-	err = s.write(ctx, "pruning keys", func(b *batch) error {
-		_, err := b.conn.exec(`DELETE FROM idem WHERE (owner, name) IN (SELECT owner, name FROM idem
-			WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)`, now.UnixMilli(), int64(max(limit, 1)))
-		return err
-	})
+	err = s.pruneKeys(ctx, now, int64(max(limit, 1)))
 	deleted := 0
 	for err == nil && len(left) > 0 {
 		var gone, done int
@@ -73,6 +69,21 @@ func (s *Engine) Prune(ctx context.Context, now, endedBefore time.Time, limit in
 		}
 	}
 	return deleted, err
+}
+
+// pruneKeys deletes the keys that have expired, so many in a transaction.
+func (s *Engine) pruneKeys(ctx context.Context, now time.Time, limit int64) error {
+	for {
+		var gone int64
+		err := s.write(ctx, "pruning keys", func(b *batch) (err error) {
+			gone, err = b.conn.exec(`DELETE FROM idem WHERE (owner, name) IN (SELECT owner, name FROM idem
+				WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?)`, now.UnixMilli(), limit)
+			return err
+		})
+		if err != nil || gone < limit {
+			return err
+		}
+	}
 }
 
 // doomed is a thread that Prune deletes.

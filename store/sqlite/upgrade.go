@@ -4,11 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/arcd-io/arcd/store/transfer"
 )
 
 //go:embed migrations/*.sql
@@ -36,7 +37,7 @@ func upgrade(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if has > known {
-		return fmt.Errorf("its tables have version %d, this arcd knows versions up to %d: use a newer arcd", has, known)
+		return fmt.Errorf("its tables have version %d, this arcd knows versions up to %d: %w", has, known, transfer.ErrNewer)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bringing tables from version %d to %d: %w", has, known, err)
@@ -57,7 +58,7 @@ func claim(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if id != 0 || tables > 0 {
-		return errors.New("the file is the database of another program")
+		return fmt.Errorf("the file is %w", transfer.ErrForeign)
 	}
 	_, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID))
 	return err

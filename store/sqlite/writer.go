@@ -10,6 +10,9 @@ import (
 
 	"github.com/rs/zerolog"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/arcd-io/arcd/store"
+	"github.com/arcd-io/arcd/store/internal/engine"
 )
 
 const (
@@ -35,23 +38,23 @@ type job interface {
 // artificial wait: the batch is what came in while the one before was written.
 type writer struct {
 	conn  *conn
-	cache *cache
+	cache *engine.Cache
 	now   func() time.Time
 	log   zerolog.Logger
 	nextN int64
 	queue chan job
 	done  sync.WaitGroup
 
-	gate *gate
+	gate *engine.Gate
 }
 
 // do hands a job over. An error means that it will not be done; otherwise its
 // finish is called.
 func (w *writer) do(ctx context.Context, j job) error {
-	if err := w.gate.enter(); err != nil {
+	if err := w.gate.Enter(); err != nil {
 		return err
 	}
-	defer w.gate.leave()
+	defer w.gate.Leave()
 	select {
 	case w.queue <- j:
 		return nil
@@ -105,7 +108,7 @@ func (w *writer) collect(jobs []job, last int) []job {
 // alone, so that it takes no other down.
 func (w *writer) work(jobs []job) {
 	err := w.transact(jobs)
-	if err != nil && len(jobs) > 1 && w.gate.broken() == nil {
+	if err != nil && len(jobs) > 1 && w.gate.Broken() == nil {
 		for i := range jobs {
 			w.work(jobs[i : i+1])
 		}
@@ -118,7 +121,7 @@ func (w *writer) work(jobs []job) {
 
 // transact does the jobs and commits.
 func (w *writer) transact(jobs []job) error {
-	if err := w.gate.broken(); err != nil {
+	if err := w.gate.Broken(); err != nil {
 		return err
 	}
 	b := &batch{conn: w.conn, cache: w.cache, now: w.now(), nextN: w.nextN}
@@ -134,7 +137,7 @@ func (w *writer) transact(jobs []job) error {
 		return w.undo(err)
 	}
 	w.nextN = b.nextN
-	w.cache.settle(b.fresh)
+	w.cache.Settle(b.fresh)
 	return nil
 }
 
@@ -154,10 +157,12 @@ func (w *writer) undo(cause error) error {
 func (w *writer) failed(what string, cause error) error {
 	err := fmt.Errorf("%s: %w", what, cause)
 	switch code(cause) {
+	case sqlite3.SQLITE_FULL:
+		err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY,
 		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL:
 		err = fmt.Errorf("the store has stopped, restart after looking at its disk: %w", err)
-		if w.gate.fatal.CompareAndSwap(nil, &err) {
+		if w.gate.Fatal.CompareAndSwap(nil, &err) {
 			w.log.Error().Err(err).Msg("store stopped")
 		}
 	}

@@ -267,6 +267,94 @@ func testBeat(t *testing.T, r store.Registry) {
 	same(t, "Rev after beats", put(t, r, a).Rev, int64(2))
 }
 
+// testLateBeat: a beat that is older than what is stored changes the counts only.
+func testLateBeat(t *testing.T, r store.Registry) {
+	a := agent("a")
+	a.Seen, a.Alive = at(20), false
+	a = put(t, r, a)
+	never := put(t, r, store.Agent{ID: "never"})
+	beat := func(beats ...store.Beat) []store.Agent {
+		check(t, r.Beat(t.Context(), beats))
+		return allAgents(t, r)
+	}
+	same(t, "an older beat", beat(store.Beat{ID: "a", Seen: at(19), Alive: true}), []store.Agent{seen(a), never})
+	a.Counts = []byte("late")
+	same(t, "an older beat with counts", beat(store.Beat{ID: "a", Seen: at(19), Alive: true, Counts: a.Counts}),
+		[]store.Agent{seen(a), never})
+	same(t, "a beat without a time", beat(store.Beat{ID: "a", Alive: true}), []store.Agent{seen(a), never})
+	a.Alive = true
+	same(t, "a beat of the same time", beat(store.Beat{ID: "a", Seen: at(20), Alive: true}), []store.Agent{seen(a), never})
+
+	a.Seen, a.Alive, a.Counts = at(30), false, []byte("third")
+	same(t, "beats in disorder", beat(
+		store.Beat{ID: "a", Seen: at(25), Alive: true, Counts: []byte("first")},
+		store.Beat{ID: "a", Seen: at(30), Alive: true},
+		store.Beat{ID: "a", Seen: at(30)},
+		store.Beat{ID: "a", Seen: at(29), Alive: true, Counts: []byte("second")},
+		store.Beat{ID: "a", Seen: at(1), Alive: true, Counts: []byte("third")},
+	), []store.Agent{seen(a), never})
+
+	never.Alive = true
+	same(t, "no time after no time", beat(store.Beat{ID: "never", Alive: true}), []store.Agent{seen(a), never})
+	never.Seen = at(1)
+	same(t, "the first time", beat(store.Beat{ID: "never", Seen: at(1), Alive: true}), []store.Agent{seen(a), never})
+}
+
+func testBeats(t *testing.T, r store.Registry) {
+	var want []store.Beat
+	for i, id := range []string{"c", "a", "B", "d"} {
+		a := agent(id)
+		a.Seen, a.Alive = at(10*i), i%2 == 0
+		put(t, r, a)
+	}
+	gone := put(t, r, agent("gone"))
+	check(t, r.DeleteAgent(t.Context(), "gone", gone.Rev))
+	put(t, r, store.Agent{ID: "never seen"})
+	beats := func(since int) []store.Beat {
+		bs, err := r.Beats(t.Context(), at(since))
+		check(t, err)
+		return bs
+	}
+	want = []store.Beat{
+		{ID: "B", Seen: at(20), Alive: true, Counts: []byte("counts of B")},
+		{ID: "a", Seen: at(10), Counts: []byte("counts of a")},
+		{ID: "c", Seen: at(0), Alive: true, Counts: []byte("counts of c")},
+		{ID: "d", Seen: at(30), Counts: []byte("counts of d")},
+	}
+	same(t, "Beats", beats(-1), want)
+	same(t, "Beats of 10 and after", beats(10), []store.Beat{want[0], want[1], want[3]})
+	same(t, "Beats after 30", beats(31), nil)
+	check(t, r.Beat(t.Context(), []store.Beat{{ID: "c", Seen: at(50), Counts: []byte("new")}}))
+	same(t, "Beats after a beat", beats(31), []store.Beat{{ID: "c", Seen: at(50), Counts: []byte("new")}})
+}
+
+// testBeatsRace lets many write beats of the same agents, each in an order of its own.
+func testBeatsRace(t *testing.T, r store.Registry) {
+	const agents, callers = 40, 8
+	for i := range agents {
+		put(t, r, agent(fmt.Sprintf("a-%02d", i)))
+	}
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for round := range 5 {
+				beats := make([]store.Beat, agents)
+				for i := range beats {
+					n := (i*[]int{1, 3, 7, 9}[c%4] + 5*c) % agents
+					beats[i] = store.Beat{ID: fmt.Sprintf("a-%02d", n), Seen: at(100 + 10*round + c), Alive: true}
+				}
+				if err := r.Beat(t.Context(), beats); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, a := range allAgents(t, r) {
+		same(t, "Seen of "+a.ID, a.Seen, at(100+10*4+callers-1))
+	}
+}
+
 // testBeatRace: beats and writes of one agent do not undo each other's fields,
 // and no beat makes a write fail.
 func testBeatRace(t *testing.T, r store.Registry) {

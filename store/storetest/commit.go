@@ -38,7 +38,7 @@ func testCreate(t *testing.T, s store.Store) {
 		if _, err := s.Thread(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Thread(%q): %v, want ErrNotFound", id, err)
 		}
-		if _, err := s.Items(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
+		if _, err := s.Items(t.Context(), store.Thread{ID: id, Items: 1}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Items(%q): %v, want ErrNotFound", id, err)
 		}
 		if _, _, err := s.Events(t.Context(), id, 0, 1); !errors.Is(err, store.ErrNotFound) {

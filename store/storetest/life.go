@@ -3,7 +3,6 @@ package storetest
 import (
 	"errors"
 	"maps"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -56,8 +55,11 @@ func testPrune(t *testing.T, s store.Store) {
 func exists(t *testing.T, s store.Store) []string {
 	var there []string
 	for _, id := range []string{"a", "b", "c", "d", "open"} {
-		_, err := s.Thread(t.Context(), id)
-		_, ierr := s.Items(t.Context(), id)
+		th, err := s.Thread(t.Context(), id)
+		if errors.Is(err, store.ErrNotFound) {
+			th = store.Thread{ID: id, Items: 1}
+		}
+		_, ierr := s.Items(t.Context(), th)
 		_, _, eerr := s.Events(t.Context(), id, 0, 1)
 		gone := errors.Is(err, store.ErrNotFound)
 		if gone != errors.Is(ierr, store.ErrNotFound) || gone != errors.Is(eerr, store.ErrNotFound) {
@@ -192,7 +194,7 @@ func closedCalls(t *testing.T, s store.Store) {
 	_, calls["Commit"] = s.Commit(ctx, store.Change{Thread: thread("z")})
 	_, calls["Thread"] = s.Thread(ctx, "a")
 	_, calls["Threads"] = s.Threads(ctx, store.Query{Owner: "owner", Kind: store.Task, Limit: 1})
-	_, calls["Items"] = s.Items(ctx, "a")
+	_, calls["Items"] = s.Items(ctx, thread("a"))
 	_, _, calls["Events"] = s.Events(ctx, "a", 0, 1)
 	_, calls["Ready"] = s.Ready(ctx, store.ReadyQuery{Agent: "agent", Owners: 1, Each: 1})
 	_, calls["ReadyAgents"] = s.ReadyAgents(ctx, "", 1)
@@ -200,7 +202,8 @@ func closedCalls(t *testing.T, s store.Store) {
 	_, calls["Due"] = s.Due(ctx, start, 1)
 	_, calls["Replay"] = s.Replay(ctx, "o", "k", start)
 	_, calls["Prune"] = s.Prune(ctx, start, start, 1)
-	calls["Backup"] = s.Backup(ctx, filepath.Join(t.TempDir(), "copy"))
+	_, _, calls["Recent"] = s.Recent(ctx, "a")
+	_, calls["Heads"] = s.Heads(ctx, []string{"a"})
 	maps.Copy(calls, closedSubscriptions(ctx, s))
 	for name, err := range calls {
 		if !errors.Is(err, store.ErrClosed) {
@@ -208,20 +211,4 @@ func closedCalls(t *testing.T, s store.Store) {
 		}
 	}
 	s.Watch(func(store.Hint) {})()
-}
-
-// testBackup copies a store that is being written to. A copy that is put in the
-// place of an engine's file is that engine's own test.
-func testBackup(t *testing.T, open Open) {
-	s := open(t, t.TempDir())
-	defer closeStore(t, s)
-	commit(t, s, store.Change{Thread: thread("a")})
-	file := filepath.Join(t.TempDir(), "copy")
-	if err := s.Backup(t.Context(), file); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Backup(t.Context(), file); !errors.Is(err, store.ErrExists) {
-		t.Errorf("Backup over a file: %v, want ErrExists", err)
-	}
-	commit(t, s, store.Change{Thread: thread("b")})
 }

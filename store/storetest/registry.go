@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +39,10 @@ func RunRegistry(t *testing.T, open OpenRegistry) {
 		{"put and delete race", testDeleteRace},
 		{"pages of agents", testAgentPages},
 		{"beats", testBeat},
+		{"beats that are late", testLateBeat},
+		{"beats are read", testBeats},
 		{"beats race with puts", testBeatRace},
+		{"beats of many agents at once", testBeatsRace},
 		{"search", testSearch},
 		{"search finds the present texts only", testSearchFresh},
 		{"search ranks", testSearchRank},
@@ -52,6 +57,8 @@ func RunRegistry(t *testing.T, open OpenRegistry) {
 		{"audit out of order", testAuditDisorder},
 		{"prune", testPruneRegistry},
 		{"prune in pieces", testPruneLimit},
+		{"version", testVersion},
+		{"odd texts", testOddTexts},
 		{"context", testRegistryContext},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -85,6 +92,40 @@ func testRegistryContext(t *testing.T, r store.Registry) {
 	if made := len(allAgents(t, r)) == 1; made != (err == nil) {
 		t.Errorf("with a context that has ended, PutAgent gave %v, but the agent is there: %v", err, made)
 	}
+}
+
+// testOddTexts keeps what some databases do not take for a text.
+func testOddTexts(t *testing.T, r store.Registry) {
+	odd := []string{"\x00", "a\x00b", "\x01", "\x01\x02\x03", "\x00\x01\x00", "\u2028 \u202e", "\U0010FFFF"}
+	var want []store.Mark
+	for i, text := range odd {
+		m := store.Mark{Kind: "odd", Value: text, Body: []byte{0, byte(i)}}
+		check(t, r.SetMark(t.Context(), m))
+		want = append(want, m)
+		check(t, r.Revoke(t.Context(), store.Revocation{Kind: "jti", Value: text}))
+		a := agent(fmt.Sprint("a-", i))
+		a.Type, a.Texts[3] = text, text+"word"
+		put(t, r, a)
+		check(t, r.AppendAudit(t.Context(), []store.AuditEntry{{At: at(i), Event: "odd", Actor: text, Agent: text}}))
+
+		same(t, "the mark", findMark(t, r, "odd", text, 0), &m)
+		same(t, "Type", allAgents(t, r)[i].Type, text)
+		same(t, "agents of the type", found(t, r, text, "name"), []string{a.ID})
+		page := audit(t, r, store.AuditQuery{Actor: text, Agent: text, Limit: 9})
+		if len(page) != 1 || page[0].Actor != text || page[0].Agent != text {
+			t.Errorf("entries of actor %q: %v", text, page)
+		}
+	}
+	slices.SortFunc(want, func(a, b store.Mark) int { return strings.Compare(a.Value, b.Value) })
+	same(t, "Marks", marks(t, r, "odd", 0), want)
+	rs, err := r.Revocations(t.Context(), at(0))
+	check(t, err)
+	for i, m := range want {
+		same(t, "a revocation", rs[i].Value, m.Value)
+	}
+	// What is no text at all may be kept as something else, but does no harm.
+	check(t, r.AppendAudit(t.Context(), []store.AuditEntry{{At: at(99), Event: "odd", Actor: "\xff\xc0", Agent: "a\xed\xa0\x80"}}))
+	same(t, "entries", len(audit(t, r, store.AuditQuery{Event: "odd", Limit: 99})), len(odd)+1)
 }
 
 // testRegistryRestart looks at everything again after a restart.
@@ -182,6 +223,8 @@ func closedRegistryCalls(t *testing.T, r store.Registry) {
 		"AppendAudit of none": r.AppendAudit(ctx, nil),
 	}
 	_, calls["PutAgent"] = r.PutAgent(ctx, agent("a"))
+	_, calls["Beats"] = r.Beats(ctx, start)
+	_, calls["Changes"] = r.Changes(ctx, 0)
 	_, calls["Agents"] = r.Agents(ctx, "", 1)
 	_, calls["SearchAgents"] = r.SearchAgents(ctx, store.Search{Prefixes: []string{"a"}, Limit: 1})
 	_, calls["Mark"] = r.Mark(ctx, store.Mark{Kind: "k", Value: "v"}, start)

@@ -134,7 +134,9 @@ func (m *registryModel) beat(t *testing.T, r store.Registry) {
 		}
 		beats = append(beats, b)
 		if a, ok := m.agents[b.ID]; ok {
-			a.Seen, a.Alive = b.Seen, b.Alive
+			if !b.Seen.Before(a.Seen) {
+				a.Seen, a.Alive = b.Seen, b.Alive
+			}
 			if b.Counts != nil {
 				a.Counts = b.Counts
 			}
@@ -222,6 +224,7 @@ func (m *registryModel) compare(t *testing.T, r store.Registry) {
 	rs, err := r.Revocations(t.Context(), at(50))
 	check(t, err)
 	same(t, "Revocations", rs, revoked)
+	m.compareBeats(t, r)
 	all := audit(t, r, store.AuditQuery{Limit: 10_000})
 	same(t, "number of entries", len(all), len(m.log))
 	for i, e := range all {
@@ -229,6 +232,19 @@ func (m *registryModel) compare(t *testing.T, r store.Registry) {
 		same(t, "an entry", e, m.log[len(all)-1-i])
 	}
 	checkAudit(t, r, all, store.AuditQuery{From: m.now(), To: m.now(), Limit: 4})
+}
+
+func (m *registryModel) compareBeats(t *testing.T, r store.Registry) {
+	t.Helper()
+	var beats []store.Beat
+	for _, id := range slices.Sorted(maps.Keys(m.agents)) {
+		if a := m.agents[id]; !a.Seen.Before(at(50)) {
+			beats = append(beats, store.Beat{ID: id, Seen: a.Seen, Alive: a.Alive, Counts: a.Counts})
+		}
+	}
+	got, err := r.Beats(t.Context(), at(50))
+	check(t, err)
+	same(t, "Beats", got, beats)
 }
 
 // search is the loop that SearchAgents must equal, but for the order.

@@ -75,7 +75,6 @@ func Run(t *testing.T, open Open) {
 	}
 	t.Run("restart", func(t *testing.T) { testRestart(t, open) })
 	t.Run("close", func(t *testing.T) { testClose(t, open) })
-	t.Run("backup", func(t *testing.T) { testBackup(t, open) })
 	t.Run("model", func(t *testing.T) { testModel(t, open) })
 	t.Run("model of subscriptions", func(t *testing.T) { testSubscriptionModel(t, open) })
 }
@@ -162,7 +161,7 @@ func allEvents(t testing.TB, s store.Store, id string) []arc.Event {
 
 func allItems(t testing.TB, s store.Store, id string) []store.Item {
 	t.Helper()
-	items, err := s.Items(t.Context(), id)
+	items, err := s.Items(t.Context(), read(t, s, id))
 	if err != nil {
 		t.Fatalf("Items(%s): %v", id, err)
 	}

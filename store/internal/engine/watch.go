@@ -1,4 +1,4 @@
-package sqlite
+package engine
 
 import (
 	"slices"
@@ -8,17 +8,15 @@ import (
 	"github.com/arcd-io/arcd/store"
 )
 
-// watchers are called by the goroutines that commit, not by the writer: a slow
+// Watchers are the functions that an engine tells what happened. They are called by the goroutines that commit, not by the writer: a slow
 // one delays the caller whose change it looks at, and nobody else.
-type watchers struct {
+type Watchers struct {
 	mu   sync.Mutex // guards changes of list
 	list atomic.Pointer[[]*func(store.Hint)]
 }
 
-// Watch implements [store.Store]. A call that has begun may end after stop has
-// returned.
-func (s *Engine) Watch(f func(store.Hint)) (stop func()) {
-	w := &s.watch
+// Watch adds one, until stop is called. A call that has begun may end after that.
+func (w *Watchers) Watch(f func(store.Hint)) (stop func()) {
 	w.change(func(l []*func(store.Hint)) []*func(store.Hint) { return append(l, &f) })
 	return func() {
 		w.change(func(l []*func(store.Hint)) []*func(store.Hint) {
@@ -27,7 +25,7 @@ func (s *Engine) Watch(f func(store.Hint)) (stop func()) {
 	}
 }
 
-func (w *watchers) change(f func([]*func(store.Hint)) []*func(store.Hint)) {
+func (w *Watchers) change(f func([]*func(store.Hint)) []*func(store.Hint)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var list []*func(store.Hint)
@@ -38,7 +36,8 @@ func (w *watchers) change(f func([]*func(store.Hint)) []*func(store.Hint)) {
 	w.list.Store(&list)
 }
 
-func (w *watchers) tell(h store.Hint) {
+// Tell calls them all.
+func (w *Watchers) Tell(h store.Hint) {
 	p := w.list.Load()
 	if p == nil {
 		return

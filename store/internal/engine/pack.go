@@ -1,4 +1,4 @@
-package sqlite
+package engine
 
 import (
 	"encoding/binary"
@@ -16,8 +16,8 @@ import (
 
 var errPacked = errors.New("packed row is damaged")
 
-// packEvents gives nil for no events.
-func packEvents(evs []arc.Event) []byte {
+// PackEvents gives nil for no events.
+func PackEvents(evs []arc.Event) []byte {
 	if len(evs) == 0 {
 		return nil
 	}
@@ -34,8 +34,8 @@ func packEvents(evs []arc.Event) []byte {
 	return b
 }
 
-// unpackEvents appends the events of a row, the last of which has number last.
-func unpackEvents(dst []arc.Event, b []byte, last int64) ([]arc.Event, error) {
+// UnpackEvents appends the events of a row, the last of which has number last.
+func UnpackEvents(dst []arc.Event, b []byte, last int64) ([]arc.Event, error) {
 	start := len(dst)
 	for r := (reader{b: b}); len(r.b) > 0; {
 		e := arc.Event{Type: arc.EventType(r.text())}
@@ -48,19 +48,19 @@ func unpackEvents(dst []arc.Event, b []byte, last int64) ([]arc.Event, error) {
 		}
 		dst = append(dst, e)
 	}
-	number(dst[start:], last)
+	Number(dst[start:], last)
 	return dst, nil
 }
 
-// number gives evs the sequence numbers that end with last.
-func number(evs []arc.Event, last int64) {
+// Number gives evs the sequence numbers that end with last.
+func Number(evs []arc.Event, last int64) {
 	for i := range evs {
 		evs[i].Seq = last - int64(len(evs)-1-i)
 	}
 }
 
-// packItems gives nil for no items.
-func packItems(items []store.Item) []byte {
+// PackItems gives nil for no items.
+func PackItems(items []store.Item) []byte {
 	if len(items) == 0 {
 		return nil
 	}
@@ -76,8 +76,8 @@ func packItems(items []store.Item) []byte {
 	return b
 }
 
-// unpackItems appends the items of a row.
-func unpackItems(dst []store.Item, b []byte) ([]store.Item, error) {
+// UnpackItems appends the items of a row.
+func UnpackItems(dst []store.Item, b []byte) ([]store.Item, error) {
 	for r := (reader{b: b}); len(r.b) > 0; {
 		it := store.Item{Kind: store.ItemKind(r.b[0])}
 		r.b = r.b[1:]

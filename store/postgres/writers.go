@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/arcd-io/arcd/store"
+)
+
+const (
+	// writerCount is how many batches are on their way at once: while one waits for the
+	// server's disk, another is made.
+	writerCount = 2
+	// maxBatch is the most changes in one transaction.
+	maxBatch = 128
+	// maxBatchBytes is how much they may hold before one more is left for the next: a
+	// message to the server ends at a gigabyte, and memory long before.
+	maxBatchBytes = 8 << 20
+	// queueLength is how many changes may wait; those beyond wait in their caller.
+	queueLength = 1024
+)
+
+// writers put the changes that wait into one transaction each (group commit), which
+// goes to the server and back in one round trip. There is no artificial wait: a batch
+// is what came in while those before were written.
+type writers struct {
+	s     *Engine
+	queue chan *commitJob
+	done  sync.WaitGroup
+}
+
+func (s *Engine) startWriters() *writers {
+	w := &writers{s: s, queue: make(chan *commitJob, queueLength)}
+	for range writerCount {
+		w.done.Go(w.run)
+	}
+	return w
+}
+
+// do hands a job over. An error means that it will not be done; otherwise its outcome
+// is told.
+func (w *writers) do(ctx context.Context, j *commitJob) error {
+	if err := w.s.gate.Enter(); err != nil {
+		return err
+	}
+	defer w.s.gate.Leave()
+	select {
+	case w.queue <- j:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// close does what is queued. Nobody may be in the gate.
+func (w *writers) close() {
+	close(w.queue)
+	w.done.Wait()
+}
+
+// run works until the queue is closed and empty.
+func (w *writers) run() {
+	last := 0
+	for first := range w.queue {
+		jobs := w.collect([]*commitJob{first}, last)
+		last = len(jobs)
+		w.work(jobs)
+	}
+}
+
+// collect takes what else is queued. The callers that the last batch woke up have had
+// no processor yet to come back with their next change: while the batch is smaller
+// than the last one it lets them run first.
+func (w *writers) collect(jobs []*commitJob, last int) []*commitJob {
+	bytes := jobs[0].size()
+	for yields := 0; len(jobs) < maxBatch && bytes < maxBatchBytes; {
+		select {
+		case j, ok := <-w.queue:
+			if !ok {
+				return jobs
+			}
+			jobs, bytes = append(jobs, j), bytes+j.size()
+		default:
+			if len(jobs) >= last || yields == 2 {
+				return jobs
+			}
+			yields++
+			runtime.Gosched()
+		}
+	}
+	return jobs
+}
+
+// work makes the changes and tells their callers. Of several of one thread, or with one
+// key, the first goes first, and the others find it.
+func (w *writers) work(jobs []*commitJob) {
+	for len(jobs) > 0 {
+		now, later := split(jobs)
+		w.together(now)
+		jobs = later
+	}
+}
+
+// split leaves the jobs for later whose thread or key another one has.
+func split(jobs []*commitJob) (now, later []*commitJob) {
+	if len(jobs) == 1 {
+		return jobs, nil
+	}
+	type name struct{ owner, name string }
+	taken := make(map[name]bool, 2*len(jobs))
+	for _, j := range jobs {
+		thread, key := name{"", j.thread.ID}, name{}
+		if j.key != nil {
+			key = name{j.key.Owner, j.key.Name}
+		}
+		if taken[thread] || j.key != nil && taken[key] {
+			later = append(later, j)
+			continue
+		}
+		taken[thread] = true
+		taken[key] = taken[key] || j.key != nil
+		now = append(now, j)
+	}
+	return now, later
+}
+
+// together makes changes in one transaction. If one of them breaks it, each is made
+// alone, so that it takes no other down.
+func (w *writers) together(jobs []*commitJob) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	how := quick
+	err := w.s.again(ctx, "writing threads", func() error {
+		attempt, cancel := context.WithTimeout(ctx, attemptTime)
+		defer cancel()
+		err := w.s.pool.AcquireFunc(attempt, func(c *pgxpool.Conn) error { return w.s.apply(attempt, c, jobs, how) })
+		if err != nil {
+			how = careful
+		}
+		switch kind := passing(err); {
+		case err == nil:
+		case kind == connection:
+			for _, j := range jobs {
+				j.unsure = true
+			}
+		case idInUse(err):
+			err = errAgain
+		}
+		return err
+	})
+	if err != nil && len(jobs) > 1 && !errors.Is(err, store.ErrUnavailable) {
+		for i := range jobs {
+			w.together(jobs[i : i+1])
+		}
+		return
+	}
+	for _, j := range jobs {
+		failed := err
+		if failed == nil {
+			failed = w.s.again(ctx, "reading what was written", func() error {
+				attempt, cancel := context.WithTimeout(ctx, attemptTime)
+				defer cancel()
+				return w.s.resolve(attempt, w.s.pool, j)
+			})
+		}
+		if failed == nil {
+			failed = j.refused
+		}
+		j.outcome <- failed
+	}
+}
+
+// idInUse tells the error of insertThreads and insertKeys.
+func idInUse(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "23505" // unique violation
+}
