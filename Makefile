@@ -11,7 +11,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Without cgo the program is static, and starts half a millisecond sooner: there is
 # no dynamic linker, and no C library that begins a thread.
@@ -32,8 +32,29 @@ test: setup ## Run all tests with the race detector
 	$(GO) test -race ./...
 
 .PHONY: bench
-bench: build ## Measure throughput and start-up, beside bare handlers and an empty program
+bench: build setup ## Measure throughput and start-up, on both engines, beside bare handlers and an empty program
 	$(GO) run ./internal/bench -arcd bin/arcd
+
+.PHONY: bench-million
+bench-million: setup ## Copy and check a store with 1,000,000 tasks, and read from it (10 minutes, 10 GB below TMPDIR)
+	$(GO) run ./internal/bench/million
+
+.PHONY: bench-peers
+bench-peers: build setup ## Measure arcd beside the servers of others
+	./internal/bench/peers/setup.sh
+	$(GO) run ./internal/bench -arcd bin/arcd -peers .cache -rounds 3 -time 1s
+
+.PHONY: powercut
+powercut: build ## Cut the power of an arcd with SQLite, several times, and count what is lost (root, Linux)
+	$(GO) run ./internal/powercut -arcd bin/arcd
+
+# MINUTES of faults on each engine; the same SEED does the same things. Linux; with root the
+# disk of SQLite really gets full.
+MINUTES ?= 3
+SEED ?= 0
+.PHONY: soak
+soak: setup ## Use three replicas, and one with SQLite, while everything fails, and prove that nothing is lost
+	$(GO) run ./internal/soak -minutes $(MINUTES) -seed $(SEED)
 
 # "go test -fuzz" takes one target of one package at a time. FUZZTIME is a number of
 # inputs: with a time, go test now and then reports its own deadline as a failure.

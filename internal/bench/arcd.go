@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/arcd-io/arcd/auth"
 	"github.com/arcd-io/arcd/methods"
 	"github.com/arcd-io/arcd/server"
+	"github.com/arcd-io/arcd/store"
 	"github.com/arcd-io/arcd/store/sqlite"
 )
 
@@ -25,7 +27,7 @@ type arcdParts struct {
 	url     string
 	log     zerolog.Logger
 	logFile *os.File
-	db      *sqlite.Engine
+	db      io.Closer
 	store   *ended
 	// The caller may add to these before serve.
 	service methods.Config
@@ -44,8 +46,22 @@ func serveArcd(ctx context.Context, ln net.Listener, dir string) (served, error)
 	return p.serve(ctx, ln)
 }
 
-// openArcd opens what is below the methods.
+// openArcd opens what is below the methods, on SQLite.
 func openArcd(ctx context.Context, ln net.Listener, dir string) (*arcdParts, error) {
+	p, err := newArcd(ln, dir)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlite.Open(ctx, sqlite.Config{File: filepath.Join(dir, "arcd.db"), Log: p.log})
+	if err != nil {
+		return nil, err
+	}
+	p.keepIn(db)
+	return p, nil
+}
+
+// newArcd makes what is below the store.
+func newArcd(ln net.Listener, dir string) (*arcdParts, error) {
 	debug.SetGCPercent(400) // as arcd serve does
 	p := &arcdParts{dir: dir, url: "http://" + ln.Addr().String()}
 	var err error
@@ -53,12 +69,13 @@ func openArcd(ctx context.Context, ln net.Listener, dir string) (*arcdParts, err
 		return nil, err
 	}
 	p.log = zerolog.New(p.logFile).Level(zerolog.InfoLevel).With().Timestamp().Logger()
-	if p.db, err = sqlite.Open(ctx, sqlite.Config{File: filepath.Join(dir, "arcd.db"), Log: p.log}); err != nil {
-		return nil, err
-	}
-	p.store = &ended{Store: p.db}
-	p.service = methods.Config{Store: p.store, Agents: agents(), Log: p.log}
 	return p, nil
+}
+
+// keepIn has the state kept in an open store.
+func (p *arcdParts) keepIn(db store.Store) {
+	p.db, p.store = db, &ended{Store: db}
+	p.service = methods.Config{Store: p.store, Agents: agents(), Log: p.log}
 }
 
 // serve makes what is above, and runs all of it until ctx ends.

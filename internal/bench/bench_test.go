@@ -23,7 +23,7 @@ func TestShortRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", out.String())
-	for _, want := range []string{createArcd, infoArcd, streamArcd, listArcd, getArcd, searchArcd, beatArcd, "heartbeats written", "new EdDSA token", "idle stream",
+	for _, want := range []string{createArcd, createOne, createTwo, infoArcd, infoOne, streamArcd, streamOne, doneArcd, doneOne, doneTwo, listArcd, getArcd, searchArcd, beatArcd, "heartbeats written", "new EdDSA token", "idle stream",
 		routeHTTP + accepted, routeSocket + completed, routeDirect + talked, routeSocket + streamed, hookPlain, hookArcd,
 		"one task until COMPLETED", "all answers are right"} {
 		if !strings.Contains(out.String(), want) {

@@ -27,7 +27,8 @@ const (
 // servers are the kinds of servers.
 var servers = map[string]func(ctx context.Context, ln net.Listener, dir string) (served, error){
 	"bare": serveBare, "arcd": serveArcd, "registry": serveRegistry,
-	"far": serveFar, "dialled": serveDialled, "receiver": serveReceiver, "relay": serveRelay,
+	"replica": serveReplica,
+	"far":     serveFar, "dialled": serveDialled, "receiver": serveReceiver, "relay": serveRelay,
 }
 
 // usage is what a server has used up so far, and holds.
@@ -54,7 +55,8 @@ func child(kind, dir string, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	serve, ok := servers[kind]
+	which, _, _ := strings.Cut(kind, "-")
+	serve, ok := servers[which]
 	if !ok {
 		return fmt.Errorf("there is no server %q", kind)
 	}

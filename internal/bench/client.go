@@ -10,8 +10,6 @@ import (
 	"net"
 	"net/http/httputil"
 	"strconv"
-	"sync"
-	"time"
 )
 
 // conn is a keep-alive HTTP/1.1 connection that does as little as possible, so
@@ -120,68 +118,23 @@ func get(path, token string) []byte {
 	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", path, token)
 }
 
-// load is one workload: who is called, with what, and what a right answer is.
+// load is one workload: what is called, and what a right answer is.
 type load struct {
-	address string
 	// next gives the bytes of the n-th request of a connection.
 	next func(connection, n int) []byte
 	// right tells whether an answer is right.
 	right func(body []byte) bool
 }
 
-// outcome is what a round measured.
-type outcome struct {
-	requests int
-	elapsed  time.Duration
-}
-
-// run calls over the given number of connections until the time is over or
-// each has made limit calls (0: no limit). The first wrong answer is an error.
-func (l load) run(ctx context.Context, connections int, d time.Duration, limit int) (outcome, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	conns := make([]*conn, connections)
-	for i := range conns {
-		c, err := dial(ctx, l.address, 16<<10)
-		if err != nil {
-			return outcome{}, err
-		}
-		defer c.Close()
-		conns[i] = c
+// call makes one call of the load. A wrong answer is an error.
+func (l load) call(c *conn, connection, n int) error {
+	if err := c.call(l.next(connection, n)); err != nil {
+		return err
 	}
-	counts := make([]int, connections)
-	start := time.Now()
-	deadline := start.Add(d)
-	var wg sync.WaitGroup
-	for i, c := range conns {
-		wg.Go(func() {
-			n, err := l.loop(ctx, i, c, deadline, limit)
-			counts[i] = n
-			if err != nil {
-				cancel(err)
-			}
-		})
+	if !l.right(c.body) {
+		return fmt.Errorf("wrong answer: %s", c.body)
 	}
-	wg.Wait()
-	o := outcome{elapsed: time.Since(start)}
-	for _, n := range counts {
-		o.requests += n
-	}
-	return o, context.Cause(ctx)
-}
-
-func (l load) loop(ctx context.Context, i int, c *conn, deadline time.Time, limit int) (int, error) {
-	for n := 0; ; n++ {
-		if limit > 0 && n >= limit || ctx.Err() != nil || time.Now().After(deadline) {
-			return n, nil
-		}
-		if err := c.call(l.next(i, n)); err != nil {
-			return n, fmt.Errorf("connection %d, call %d: %w", i, n, err)
-		}
-		if !l.right(c.body) {
-			return n, fmt.Errorf("connection %d, call %d: wrong answer: %s", i, n, c.body)
-		}
-	}
+	return nil
 }
 
 // same gives the same request every time.

@@ -4,14 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
-
-// spread is how long something took, one at a time.
-type spread struct {
-	middle, most time.Duration // median; the time within which 99 of 100 are done
-}
 
 // latency measures how long a task takes from its creation until the caller knows
 // that it is COMPLETED. Through arcd that takes two calls: one that creates the
@@ -42,6 +36,5 @@ func (b *bench) latency(ctx context.Context, way route) (spread, error) {
 			return spread{}, fmt.Errorf("a task is not completed: %s", c.body)
 		}
 	}
-	slices.Sort(times)
-	return spread{middle: times[len(times)/2], most: times[len(times)*99/100]}, nil
+	return timing{each: times}.spread(), nil
 }

@@ -15,26 +15,36 @@ const (
 	createL0, createLD, createArcd = "L0 create", "LD create", "task.create"
 	infoL0, infoArcd               = "L0 info", "task.info"
 	streamL0, streamArcd           = "bare stream", "chat stream"
+	doneArcd                       = "created to COMPLETED"
+
+	// The same where the state is in PostgreSQL.
+	createOne = "task.create, PostgreSQL"
+	createTwo = "task.create, PostgreSQL, 2 replicas"
+	infoOne   = "task.info, PostgreSQL"
+	streamOne = "chat stream, PostgreSQL"
+	doneOne   = "created to COMPLETED, PostgreSQL"
+	doneTwo   = "created to COMPLETED, PostgreSQL, 2 replicas"
 )
 
-// workload is a load with its name and its server.
+// workload is a load with its name and its servers.
 type workload struct {
 	name string
-	on   *process
+	on   fleet
 	load load
 }
 
 // loads prepares the workloads of a round, in their order. Answers' sizes are
 // taken from one call to arcd each.
 func (b *bench) loads(ctx context.Context) ([]workload, error) {
-	task, err := b.completedTask(ctx)
+	task, err := b.completedTask(ctx, b.arcd)
 	if err != nil {
 		return nil, err
 	}
-	info := load{
-		next:  same(post("/arc", b.token, "application/arc+json", infoBody(task))),
-		right: contains(`"COMPLETED"`),
+	other, err := b.completedTask(ctx, b.one.servers[0])
+	if err != nil {
+		return nil, err
 	}
+	info, infoOfOne := b.info(task), b.info(other)
 	stream := load{
 		next:  same(post("/arc", b.token, "application/arc+json", streamBody)),
 		right: rightStream,
@@ -53,19 +63,20 @@ func (b *bench) loads(ctx context.Context) ([]workload, error) {
 		return nil, err
 	}
 	event := streamSize / (chunks + 1)
-	members, err := b.memberLoads(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return append([]workload{
-		{createL0, b.bare, b.same("/plain/%d", createBody("queue"), createSize)},
-		{createLD, b.bare, b.same("/durable/%d", createBody("queue"), createSize)},
-		{createArcd, b.arcd, create},
-		{infoL0, b.bare, b.same("/plain/%d", infoBody(task), infoSize)},
-		{infoArcd, b.arcd, info},
-		{streamL0, b.bare, b.events(event)},
-		{streamArcd, b.arcd, stream},
-	}, members...), nil
+	bare, arcd := fleet{b.bare}, fleet{b.arcd}
+	return []workload{
+		{createL0, bare, b.same("/plain/%d", createBody("queue"), createSize)},
+		{createLD, bare, b.same("/durable/%d", createBody("queue"), createSize)},
+		{createArcd, arcd, create},
+		{createOne, b.one.servers, create},
+		{createTwo, b.two.servers, create},
+		{infoL0, bare, b.same("/plain/%d", infoBody(task), infoSize)},
+		{infoArcd, arcd, info},
+		{infoOne, b.one.servers, infoOfOne},
+		{streamL0, bare, b.events(event)},
+		{streamArcd, arcd, stream},
+		{streamOne, b.one.servers, stream},
+	}, nil
 }
 
 // same makes the load on a bare handler that fits a load on arcd: the same
@@ -88,6 +99,11 @@ func (b *bench) events(size int) load {
 // post makes a call of the benchmark's caller.
 func (b *bench) post(body []byte) []byte {
 	return post("/arc", b.token, "application/arc+json", body)
+}
+
+// info is the load of reading a completed task.
+func (b *bench) info(task string) load {
+	return load{next: same(b.post(infoBody(task))), right: contains(`"COMPLETED"`)}
 }
 
 // create is the load of giving tasks to an agent.
@@ -159,9 +175,9 @@ func (b *bench) onceOn(ctx context.Context, p *process, l load) ([]byte, error) 
 	return c.body, nil
 }
 
-// completedTask has echo do one task and gives its id.
-func (b *bench) completedTask(ctx context.Context) (string, error) {
-	answer, err := b.once(ctx, b.create("echo"))
+// completedTask has echo do one task on a server and gives its id.
+func (b *bench) completedTask(ctx context.Context, on *process) (string, error) {
+	answer, err := b.onceOn(ctx, on, b.create("echo"))
 	if err != nil {
 		return "", err
 	}
@@ -178,7 +194,7 @@ func (b *bench) completedTask(ctx context.Context) (string, error) {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		answer, err := b.once(ctx, read)
+		answer, err := b.onceOn(ctx, on, read)
 		if err != nil {
 			return "", err
 		}

@@ -6,6 +6,8 @@
 //	create  task.create: token of an outside provider, scopes, durable, left queued
 //	info    task.info of a completed task, with its message and artifact
 //	stream  chat.start with a stream of 20 chunks, against 21 bare events
+//	stores  create, info, stream and whole tasks on SQLite, and on PostgreSQL with one
+//	        and with two replicas; half of the load; events across replicas
 //	agents  the registry with 10,000 agents: a page of 100, one, a search with three
 //	        words, and heartbeats of all of them with a token each
 //	routed  tasks and chats for an agent with a server of its own, directly and through
@@ -52,12 +54,19 @@ type options struct {
 	tasks       int           // of which each is waited for before the next, for each way to an agent
 	hooks       int           // webhooks of one round
 	routed      bool          // nothing but routed work
+	stores      bool          // nothing but what differs by the store
 	short       bool          // nothing is judged
 	dir         string
 	arcd        string // the program whose start-up is measured; "": none
 	starts      int    // of each program
 	profile     string // directory for CPU profiles; "": none
+	peers       string // directory of the installed foreign servers; "": they are not compared with
 }
+
+// What is measured: the load of single calls on each store, routed work, and the rest.
+func (o options) withStores() bool { return !o.routed }
+func (o options) withRoutes() bool { return !o.stores }
+func (o options) withRest() bool   { return !o.routed && !o.stores }
 
 func command(ctx context.Context, args []string, out io.Writer) error {
 	o := options{rounds: 7, duration: 1500 * time.Millisecond, connections: 32, tokens: 1600, idle: 5000,
@@ -73,6 +82,8 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.arcd, "arcd", "", "the built arcd whose start-up is measured (default: start-up is not measured)")
 	flags.StringVar(&o.profile, "profile", "", "directory for one CPU profile of arcd per workload (default: none)")
 	flags.BoolVar(&o.routed, "routed", false, "measure only routed work: agents that are not in arcd's process, and webhooks")
+	flags.BoolVar(&o.stores, "stores", false, "measure only what differs by the store: tasks and chats on SQLite and on PostgreSQL, replicas")
+	flags.StringVar(&o.peers, "peers", "", "compare the built arcd with the foreign servers in this directory (.cache), and measure nothing else")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -88,6 +99,13 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		}
 		defer os.RemoveAll(dir)
 		o.dir = dir
+	}
+	if o.peers != "" {
+		c, err := compare(ctx, o)
+		if err != nil {
+			return err
+		}
+		return c.print(out)
 	}
 	r, err := run(ctx, o)
 	if err != nil {

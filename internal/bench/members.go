@@ -62,7 +62,7 @@ func (b *bench) memberLoads(ctx context.Context) ([]workload, error) {
 			next:  same(w.request(fmt.Sprintf("/plain/%d", size))),
 			right: func(answer []byte) bool { return len(answer) == size },
 		}
-		loads = append(loads, workload{w.bare, b.bare, bare}, workload{w.name, b.registry, w.load})
+		loads = append(loads, workload{w.bare, fleet{b.bare}, bare}, workload{w.name, fleet{b.registry}, w.load})
 	}
 	return loads, nil
 }

@@ -95,7 +95,7 @@ func openRegistry(ctx context.Context, url, dir string, count int, silence time.
 		return nil, err
 	}
 	p.registry, err = registry.Open(ctx, registry.Config{
-		Store: p.store, Issuer: p.issuer, Keys: keys, HeartbeatTimeout: silence, Log: p.log,
+		Store: p.store, Issuer: p.issuer, Keys: keys, HeartbeatTimeout: silence, Log: p.log, Alone: true,
 	})
 	if err != nil {
 		return nil, err

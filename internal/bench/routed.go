@@ -87,7 +87,7 @@ func (b *bench) measureRoute(ctx context.Context, way route, round map[string]me
 		l := load{next: same(b.post(createBody(way.agent))), right: contains(`"COMPLETED"`)}
 		round[way.name+completed], err = way.on.measure(ctx, l, b.connections, b.duration/2, b.limit)
 	} else {
-		round[way.name+accepted], round[way.name+completed], err = b.throughput(ctx, way.on, question(way.name+completed), way.agent, b.duration/2)
+		round[way.name+accepted], round[way.name+completed], err = b.throughput(ctx, fleet{way.on}, question(way.name+completed), way.agent, b.duration/2)
 	}
 	if err != nil {
 		return fmt.Errorf("tasks: %w", err)
@@ -107,31 +107,30 @@ func (b *bench) measureRoute(ctx context.Context, way route, round map[string]me
 // throughput gives tasks to an agent for a while and waits until the last is
 // completed. The first rate is that of the tasks that were accepted, while the agent
 // was at work; the second that of completed ones over the whole time.
-func (b *bench) throughput(ctx context.Context, p *process, question, agent string, d time.Duration) (taken, done measured, err error) {
-	before, err := p.ask(question)
+func (b *bench) throughput(ctx context.Context, on fleet, question, agent string, d time.Duration) (taken, done measured, err error) {
+	before, err := on.ask(question)
 	if err != nil {
 		return taken, done, err
 	}
 	start := time.Now()
-	l := b.create(agent)
-	l.address = p.address
-	o, err := l.run(ctx, b.connections, d, b.limit)
+	t, err := closedLoop(ctx, on.addresses(), b.connections, d, b.limit, b.create(agent).call)
 	if err != nil {
 		return taken, done, err
 	}
-	if err := p.await(ctx, before.Done+int64(o.requests)); err != nil {
+	requests := len(t.each)
+	if err := on.await(ctx, before.Done+int64(requests)); err != nil {
 		return taken, done, err
 	}
 	elapsed := time.Since(start)
-	after, err := p.ask(plain)
+	after, err := on.ask(plain)
 	if err != nil {
 		return taken, done, err
 	}
-	taken = measured{requests: o.requests, perSecond: float64(o.requests) / o.elapsed.Seconds()}
+	taken = measured{requests: requests, perSecond: t.perSecond()}
 	done = measured{
-		requests: o.requests, perSecond: float64(o.requests) / elapsed.Seconds(),
-		cpu:     (after.CPU - before.CPU) / time.Duration(max(o.requests, 1)),
-		commits: float64(after.Writes.Other-before.Writes.Other) / float64(max(o.requests, 1)),
+		requests: requests, perSecond: float64(requests) / elapsed.Seconds(),
+		cpu:     (after.CPU - before.CPU) / time.Duration(max(requests, 1)),
+		commits: float64(after.Writes.Other-before.Writes.Other) / float64(max(requests, 1)),
 	}
 	return taken, done, nil
 }

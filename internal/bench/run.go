@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/arcd-io/arcd/internal/pgtest"
 )
 
 // run starts the servers and measures everything.
@@ -16,7 +17,7 @@ func run(ctx context.Context, o options) (results results, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var started *startup
-	if o.arcd != "" && !o.routed { // first, while nothing else of ours runs
+	if o.arcd != "" && o.withRest() { // first, while nothing else of ours runs
 		s, err := measureStartup(ctx, o.arcd, o.dir, o.starts)
 		if err != nil {
 			return results, fmt.Errorf("start-up: %w", err)
@@ -41,10 +42,17 @@ func run(ctx context.Context, o options) (results results, err error) {
 	if b.arcd, err = b.start(ctx, "arcd"); err != nil {
 		return results, err
 	}
-	if err := b.startRoutes(ctx); err != nil {
-		return results, err
+	if o.withStores() {
+		if err := b.startReplicas(ctx); err != nil {
+			return results, fmt.Errorf("replicas: %w", err)
+		}
 	}
-	if !o.routed { // last, because its agents count as dead if they are silent for long
+	if o.withRoutes() {
+		if err := b.startRoutes(ctx); err != nil {
+			return results, err
+		}
+	}
+	if o.withRest() { // last, because its agents count as dead if they are silent for long
 		if b.registry, err = b.startRegistry(ctx); err != nil {
 			return results, err
 		}
@@ -74,6 +82,9 @@ type bench struct {
 	bare  *process
 	arcd  *process
 
+	postgres *pgtest.Server
+	one, two *replicated // arcd on PostgreSQL: as one replica, and as two
+
 	registry *process
 	members  []string // tokens of the registered agents
 
@@ -93,10 +104,18 @@ func (b *bench) start(ctx context.Context, kind string, more ...string) (*proces
 	return p, err
 }
 
+// forget leaves a server alone that has been ended.
+func (b *bench) forget(p *process) {
+	b.started = slices.DeleteFunc(b.started, func(other *process) bool { return other == p })
+}
+
 // stop ends the servers, the last one first.
 func (b *bench) stop() (err error) {
 	for _, p := range slices.Backward(b.started) {
 		err = errors.Join(err, p.stop())
+	}
+	if b.postgres != nil {
+		b.postgres.Remove()
 	}
 	return err
 }
@@ -105,34 +124,23 @@ func (b *bench) stop() (err error) {
 // go.
 func (b *bench) all(ctx context.Context) (results, error) {
 	r := results{rounds: map[string][]measured{}, firsts: map[string]measured{}}
-	if b.routed {
-		err := b.measureRouted(ctx, &r) // before r is read
-		return r, err
-	}
-	loads, err := b.loads(ctx)
-	if err != nil {
-		return r, err
-	}
-	if r.firstBeats, err = b.firstBeats(ctx); err != nil {
-		return r, fmt.Errorf("first heartbeats: %w", err)
-	}
-	for _, w := range loads { // warm up
-		if _, err := w.on.measure(ctx, w.load, b.connections, b.duration/5, b.limit); err != nil {
-			return r, fmt.Errorf("%s: %w", w.name, err)
+	if b.withStores() {
+		if err := b.measureLoads(ctx, &r); err != nil {
+			return r, err
+		}
+		if err := b.measureReplicas(ctx, &r); err != nil {
+			return r, fmt.Errorf("replicas: %w", err)
 		}
 	}
-	if err := b.measureRounds(ctx, loads, &r); err != nil {
-		return r, err
+	if b.withRoutes() {
+		if err := b.measureRouted(ctx, &r); err != nil {
+			return r, fmt.Errorf("routed: %w", err)
+		}
 	}
-	if err := b.profiles(ctx, loads); err != nil {
-		return r, err
+	if !b.withRest() {
+		return r, nil
 	}
-	if err := b.measureRouted(ctx, &r); err != nil {
-		return r, fmt.Errorf("routed: %w", err)
-	}
-	if r.endToEnd, err = b.endToEnd(ctx); err != nil {
-		return r, fmt.Errorf("end to end: %w", err)
-	}
+	var err error
 	for _, alg := range algorithms {
 		if r.firsts[alg], err = b.firstSight(ctx, alg); err != nil {
 			return r, fmt.Errorf("first sight of %s: %w", alg, err)
@@ -142,22 +150,43 @@ func (b *bench) all(ctx context.Context) (results, error) {
 	return r, err
 }
 
-// measureRounds runs all workloads in turn, again and again, and counts what the
-// heartbeats among them cost.
-func (b *bench) measureRounds(ctx context.Context, loads []workload, r *results) error {
+// measureLoads measures the loads of single calls, and those of the registry.
+func (b *bench) measureLoads(ctx context.Context, r *results) error {
+	loads, err := b.loads(ctx)
+	if err != nil {
+		return err
+	}
+	rounds := b.measureRounds
+	if b.withRest() {
+		members, err := b.memberLoads(ctx)
+		if err != nil {
+			return err
+		}
+		loads, rounds = append(loads, members...), b.measureMembers
+		if r.firstBeats, err = b.firstBeats(ctx); err != nil {
+			return fmt.Errorf("first heartbeats: %w", err)
+		}
+	}
+	for _, w := range loads { // warm up
+		if _, err := w.on.measure(ctx, w.load, b.connections, b.duration/5, b.limit); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	if err := rounds(ctx, loads, r); err != nil {
+		return err
+	}
+	return b.profiles(ctx, loads)
+}
+
+// measureMembers is measureRounds, and counts what the heartbeats among the loads cost.
+func (b *bench) measureMembers(ctx context.Context, loads []workload, r *results) error {
 	before, err := b.registry.ask(plain)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	for range b.rounds {
-		for _, w := range loads {
-			m, err := w.on.measure(ctx, w.load, b.connections, b.duration, b.limit)
-			if err != nil {
-				return fmt.Errorf("%s: %w", w.name, err)
-			}
-			r.rounds[w.name] = append(r.rounds[w.name], m)
-		}
+	if err := b.measureRounds(ctx, loads, r); err != nil {
+		return err
 	}
 	if r.beats, err = b.countBeats(ctx, before, begin, r.rounds[beatArcd]); err != nil {
 		return fmt.Errorf("what heartbeats cost: %w", err)
@@ -165,36 +194,25 @@ func (b *bench) measureRounds(ctx context.Context, loads []workload, r *results)
 	return nil
 }
 
-// profiles runs each workload on arcd once more, with a CPU profile, if the
-// options ask for that.
-func (b *bench) profiles(ctx context.Context, loads []workload) error {
-	if b.profile == "" {
-		return nil
-	}
-	for _, w := range loads {
-		if w.on == b.bare {
-			continue
-		}
-		file := filepath.Join(b.profile, strings.ReplaceAll(w.name, " ", "-")+".prof")
-		if _, err := w.on.measureFrom(ctx, profiling+file, w.load, b.connections, b.duration, b.limit); err != nil {
-			return fmt.Errorf("profile of %s: %w", w.name, err)
+// measureRounds runs all workloads in turn, again and again.
+func (b *bench) measureRounds(ctx context.Context, loads []workload, r *results) error {
+	for range b.rounds {
+		for _, w := range loads {
+			m, err := b.measureOn(ctx, w)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			r.rounds[w.name] = append(r.rounds[w.name], m)
 		}
 	}
 	return nil
-}
-
-// endToEnd gives tasks to the agent echo for a while and waits until the last
-// is completed: the rate is that of completed tasks over the whole time.
-func (b *bench) endToEnd(ctx context.Context) (measured, error) {
-	_, completed, err := b.throughput(ctx, b.arcd, plain, "echo", 2*b.duration)
-	return completed, err
 }
 
 // firstSight reads a task with tokens of one algorithm that the server has
 // never seen, each once.
 func (b *bench) firstSight(ctx context.Context, alg string) (measured, error) {
 	each := b.tokens / b.connections
-	task, err := b.completedTask(ctx)
+	task, err := b.completedTask(ctx, b.arcd)
 	if err != nil {
 		return measured{}, err
 	}

@@ -30,6 +30,7 @@ const (
 
 // issuer is an outside provider of tokens with one key for each algorithm.
 type issuer struct {
+	url  string
 	keys map[string]crypto.Signer // by algorithm, which is also the key id
 }
 
@@ -49,7 +50,7 @@ func newIssuer() (*issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &issuer{map[string]crypto.Signer{"RS256": r, "ES256": e, "EdDSA": ed}}, nil
+	return &issuer{issuerURL, map[string]crypto.Signer{"RS256": r, "ES256": e, "EdDSA": ed}}, nil
 }
 
 // keySet is the issuer's JWK Set (RFC 7517).
@@ -95,7 +96,7 @@ func (i *issuer) agentToken(id string) (string, error) {
 // sign signs a token with these claims and those that all tokens have.
 func (i *issuer) sign(alg string, claims jwt.MapClaims) (string, error) {
 	now := time.Now()
-	claims["iss"], claims["aud"], claims["jti"] = issuerURL, audience, rand.Text()
+	claims["iss"], claims["aud"], claims["jti"] = i.url, audience, rand.Text()
 	claims["iat"], claims["exp"] = now.Unix(), now.Add(time.Hour).Unix()
 	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), claims)
 	t.Header["kid"], t.Header["typ"] = alg, "at+jwt"
