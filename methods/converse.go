@@ -16,7 +16,10 @@ func (w *work) receive(ctx context.Context) (arc.Message, error) {
 	defer changes.leave()
 	for {
 		if w.tail == nil { // the next message of a chat is a turn of its own
-			if m, ok, err := w.unread(ctx); ok || err != nil {
+			switch m, ok, err := w.unread(ctx); {
+			case errors.Is(err, ErrOutage) && wait(ctx, lookAgain, w.ctx.Done()) && w.ctx.Err() == nil:
+				continue
+			case ok || err != nil:
 				return m, err
 			}
 		}
@@ -96,6 +99,10 @@ func (w *work) bind(ctx context.Context, b Binding) error {
 		w.chat.rec.Binding = b // stored with the next pieces, or the end of the turn
 		return nil
 	}
+	return w.persist(ctx, func() error { return w.bindTask(ctx, b) })
+}
+
+func (w *work) bindTask(ctx context.Context, b Binding) error {
 	key := &store.Key{Owner: agentKey(w.agent.id), Name: b.ID}
 	for {
 		_, err := w.s.edit(ctx, w.id, w.fenced(func(th *thread) (*change, error) {

@@ -100,6 +100,15 @@ func (w *work) persist(ctx context.Context, f func() error) error {
 	}
 }
 
+// items reads what the work's thread has, when the store can be reached.
+func (w *work) items(t store.Thread) (items []store.Item, err error) {
+	err = w.persist(w.ctx, func() error {
+		items, err = w.s.store.Items(w.ctx, t)
+		return err
+	})
+	return items, err
+}
+
 // persistChat stores a change of the turn's chat. No other may be tried before it is
 // known what became of this one.
 func (w *work) persistChat(ctx context.Context, ch *change) error {

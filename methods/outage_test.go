@@ -109,6 +109,51 @@ func TestWorkOutlivesAnOutage(t *testing.T) {
 	}
 }
 
+// TestATurnWaitsForWhatItReads: a turn that begins, or waits for its caller, while the
+// store cannot be read goes on when it can.
+func TestATurnWaitsForWhatItReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		view := shareSQLite(t, 1)[0]
+		blind := func() {
+			view.blind.Store(true)
+			time.AfterFunc(5*time.Second, func() { view.blind.Store(false) })
+		}
+		begun := make(chan struct{})
+		w := replica(t, view, methods.Config{Agents: map[string]methods.Agent{"a": {KeepTurns: true, Runner: methods.RunnerFunc(
+			func(ctx context.Context, t *methods.Turn) error {
+				switch {
+				case t.Chat != nil:
+					blind()
+					return t.Write(ctx, "yes")
+				case t.Attempt == 1:
+					blind()
+					return methods.Retry(errors.New("not yet"), 0)
+				}
+				close(begun)
+				m, err := t.Receive(ctx)
+				if err != nil {
+					return err
+				}
+				return t.WritePart(ctx, m.Parts[0])
+			})}}})
+		id := w.create("a", "x")
+		<-begun
+		blind()
+		w.must(alice(), "task.send", "", m{"taskId": id, "message": text("go on")})
+		time.Sleep(6 * time.Second)
+		task := w.until(id, arc.TaskCompleted)
+		if task.Attempt != 2 || string(task.Messages[2].Parts[0].Content) != `"go on"` {
+			t.Errorf("in the end it is %+v", task)
+		}
+
+		chat := chatOf(t, w.must(alice(), "chat.start", "a", m{"initialMessage": text("x")}))
+		chat = chatOf(t, w.must(alice(), "chat.message", "", m{"chatId": chat.ID, "message": text("again")}))
+		if string(chat.Message.Parts[0].Content) != `"yes"` {
+			t.Errorf("the chat ends as %+v", chat)
+		}
+	})
+}
+
 // TestALostLeaseIsFenced: what a replica cannot renew because it alone is cut off,
 // another one takes over; the first then stores nothing more.
 func TestALostLeaseIsFenced(t *testing.T) {

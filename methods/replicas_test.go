@@ -24,10 +24,11 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // from elsewhere, or not at all, and what it knows of a thread may be old.
 type view struct {
 	store.Store
-	bus  *bus
-	deaf atomic.Bool // hints of the others get lost
-	away atomic.Bool // the store cannot be reached
-	lost atomic.Bool // what is committed is committed, but the word of it gets lost
+	bus   *bus
+	deaf  atomic.Bool // hints of the others get lost
+	away  atomic.Bool // the store cannot be reached
+	blind atomic.Bool // items cannot be read
+	lost  atomic.Bool // what is committed is committed, but the word of it gets lost
 
 	commits, reads atomic.Int64 // that went to the store; Ready and its like are reads too
 	conflicts      atomic.Int64
@@ -253,6 +254,9 @@ func (v *view) Thread(ctx context.Context, id string) (store.Thread, error) {
 func (v *view) Items(ctx context.Context, t store.Thread) ([]store.Item, error) {
 	if err := v.unavailable(); err != nil {
 		return nil, err
+	}
+	if v.blind.Load() {
+		return nil, fmt.Errorf("%w: connection reset", store.ErrUnavailable)
 	}
 	v.reads.Add(1)
 	return v.Store.Items(ctx, t)

@@ -137,7 +137,7 @@ func (s *Service) runTask(w *work, th *thread) {
 	err := errVanished
 	defer func() { end(err) }()
 	var turn *Turn
-	if turn, err = s.taskTurn(ctx, w, th); err == nil {
+	if turn, err = s.taskTurn(w, th); err == nil {
 		err = errVanished
 		err = w.run(turn)
 	}
@@ -147,11 +147,11 @@ func (s *Service) runTask(w *work, th *thread) {
 	}
 }
 
-func (s *Service) taskTurn(ctx context.Context, w *work, th *thread) (*Turn, error) {
+func (s *Service) taskTurn(w *work, th *thread) (*Turn, error) {
 	items := w.history
 	if w.history = nil; len(items) != th.Items {
 		var err error
-		if items, err = s.store.Items(ctx, th.Thread); err != nil {
+		if items, err = w.items(th.Thread); err != nil {
 			return nil, err
 		}
 	}

@@ -178,7 +178,7 @@ func (s *Service) runChat(w *work, m *arc.Message) {
 		end(err)
 	}()
 	var turn *Turn
-	if turn, err = s.chatTurn(ctx, w, m); err == nil {
+	if turn, err = s.chatTurn(w, m); err == nil {
 		err = errVanished
 		err = w.run(turn)
 	}
@@ -276,7 +276,7 @@ func turnEnd(failed *arc.Error) arc.TurnEnd {
 	return arc.TurnEnd{Error: &o}
 }
 
-func (s *Service) chatTurn(ctx context.Context, w *work, m *arc.Message) (*Turn, error) {
+func (s *Service) chatTurn(w *work, m *arc.Message) (*Turn, error) {
 	w.saving.Lock()
 	defer w.saving.Unlock()
 	chat := w.chat.chatResult().Chat.Chat
@@ -288,7 +288,7 @@ func (s *Service) chatTurn(ctx context.Context, w *work, m *arc.Message) (*Turn,
 		t.History = []arc.Message{*m}
 		return t, nil
 	}
-	items, err := s.store.Items(ctx, w.chat.Thread)
+	items, err := w.items(w.chat.Thread)
 	if err != nil {
 		return nil, err
 	}
