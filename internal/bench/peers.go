@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/arcd-io/arcd/internal/pgtest"
 )
 
 // peer is a server of the comparison.
@@ -161,7 +163,7 @@ func (c *comparison) start(ctx context.Context, n int, p *peer) (err error) {
 		}
 		p.bytes += size
 	}
-	port, err := freePort()
+	port, err := pgtest.FreePort()
 	if err != nil {
 		return err
 	}

@@ -85,13 +85,3 @@ func (p *program) stop() error {
 
 // use is what the program has used up so far and holds.
 func (p *program) use() (usage, error) { return usageOf(p.cmd.Process.Pid) }
-
-// freePort gives a port of the loopback address that nobody listens on right now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
-}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/arcd-io/arcd/internal/pgtest"
 )
 
 func TestSpread(t *testing.T) {
@@ -86,7 +88,7 @@ func TestOpenLoop(t *testing.T) {
 
 // TestProgramThatEnds: who waits for a server that has ended learns so.
 func TestProgramThatEnds(t *testing.T) {
-	port, err := freePort()
+	port, err := pgtest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/arcd-io/arcd/internal/pgtest"
 )
 
 // binary is the arcd that the tests run, built once by TestMain.
@@ -216,12 +217,11 @@ func (d *daemon) token(t *testing.T, flags ...string) string {
 // freeAddress gives a loopback address that nobody listens at.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := pgtest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // eventually waits until ok holds. Another process is looked at, whose events

@@ -2,7 +2,6 @@ package interop_test
 
 import (
 	"context"
-	"net"
 	"net/http/httptest"
 	"strconv"
 	"strings"
@@ -302,12 +301,7 @@ func TestPythonStreamErrors(t *testing.T) {
 
 // TestPythonNoServer is the client's own failure.
 func TestPythonNoServer(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.Close()
-	c := caller{newPython(t), "http://" + ln.Addr().String() + "/arc", "", ""}
+	c := caller{newPython(t), "http://" + freeAddress(t) + "/arc", "", ""}
 	c.raises(t, "task.create", map[string]any{"target_agent": "echo", "initial_message": text("x")}).
 		check(t, raised{"ConnectionError", 0, nil})
 }

@@ -166,12 +166,7 @@ func TestWebhooks(t *testing.T) {
 	d := newDaemon(t, ownIssuer(t.TempDir())+withWebhooks)
 	d.start(t)
 	c := webhookCalls(t, d)
-	late, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lateAddress := late.Addr().String()
-	_ = late.Close() // nobody is there yet
+	lateAddress := freeAddress(t) // nobody is there yet
 	r := startReceiver(t, nil)
 
 	create := func() string {
@@ -203,7 +198,7 @@ func TestWebhooks(t *testing.T) {
 	d.start(t)
 	subs["429"] = r.subscribe(t, c, create(), "429", "429", lifeOfATask...) // a crash takes the record of the attempt that it cuts off
 	say(subs["429"])
-	late, err = net.Listen("tcp", lateAddress)
+	late, err := net.Listen("tcp", lateAddress)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -184,14 +186,18 @@ func (s *Server) make() error {
 	return os.WriteFile(filepath.Join(data, "postgresql.auto.conf"), []byte(strings.Join(settings, "\n")+"\n"), 0o644)
 }
 
-// freePort gives a port that nobody listens on right now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// FreePort gives a port of the loopback address that nobody listens on right now. It is
+// below those that the system gives to connections (from 32768 on Linux), so that none of
+// them takes it before its server begins to listen, or while that is down.
+func FreePort() (port int, err error) {
+	for range 100 {
+		port = 15000 + rand.N(32000-15000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
+	return 0, err
 }
 
 // Start starts it, at the port that it had before, and waits until it takes
@@ -205,7 +211,7 @@ func (s *Server) Start() error {
 	for range 5 { // a port that was free may be taken meanwhile
 		if s.port == 0 {
 			var err error
-			if s.port, err = freePort(); err != nil {
+			if s.port, err = FreePort(); err != nil {
 				return err
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -59,10 +58,11 @@ func newPlace(ctx context.Context, engine, dir, binary string) (_ *place, err er
 	}
 	var addrs []string
 	for n := range replicas {
-		addr, err := freeAddress()
+		port, err := pgtest.FreePort()
 		if err != nil {
 			return nil, err
 		}
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		addrs = append(addrs, addr)
 		p.replicas = append(p.replicas, &replica{name: fmt.Sprint("replica ", n+1), dir: filepath.Join(dir, fmt.Sprint("replica", n+1)), addr: addr, binary: binary, code: -1})
 	}
@@ -70,15 +70,6 @@ func newPlace(ctx context.Context, engine, dir, binary string) (_ *place, err er
 		return nil, err
 	}
 	return p, p.begin(ctx)
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // begin starts the replicas and makes the tokens.
