@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -208,6 +209,42 @@ func TestSilentServer(t *testing.T) {
 	}
 	if got := c.cuts.Load(); got != 2 {
 		t.Errorf("%d answers did not come, want 2", got)
+	}
+}
+
+// TestSilentConnection: while the answer to one change does not come, others are made.
+func TestSilentConnection(t *testing.T) {
+	t.Parallel()
+	c, through := cutting(t, pgtest.Database(t))
+	c.hang = true
+	silence := make(chan struct{})
+	c.then = func() { close(silence) }
+	s, err := postgres.Open(t.Context(), postgres.Config{URL: through, Unsafe: true, Hints: silent{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeIt(t, s)
+	th := newThread(t, s)
+	c.lose("SELECT 1\x00")
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.Commit(t.Context(), addItem(th))
+		first <- err
+	}()
+	<-silence
+	for range 3 {
+		th := store.Thread{ID: rand.Text(), Kind: store.Task, Owner: "o", From: "f", Agent: "a", Status: "SUBMITTED", Created: epoch, Updated: epoch}
+		if _, err := s.Commit(t.Context(), store.Change{Thread: th}); err != nil {
+			t.Error(err)
+		}
+	}
+	select {
+	case err := <-first:
+		t.Fatalf("the others had to wait for the first, which gives %v", err)
+	default:
+	}
+	if err := <-first; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -105,8 +105,16 @@ func (n *notifier) Subscribe(ctx context.Context, f func(store.Hint)) error {
 	}
 }
 
+// hintGap is how long hints are gathered after a message that had more than a few.
+// PostgreSQL wakes every listener for a message, and lets no two transactions with one
+// commit at once: under load that costs more than the changes do.
+const (
+	hintGap  = 5 * time.Millisecond
+	fewHints = 2
+)
+
 // send sends what is put into the outbox: at once when nothing is on its way, else
-// when that has arrived. Where a connection ends that has worked, another one may.
+// when that has arrived, under load a little later. Where a connection ends that has worked, another one may.
 func (n *notifier) send(ctx context.Context) {
 	hs := n.out.Next(ctx.Done())
 	for hs != nil {
@@ -137,6 +145,7 @@ func (n *notifier) sendOver(ctx context.Context, hs []store.Hint) (left []store.
 	}
 	defer c.Close(context.WithoutCancel(ctx))
 	for hs != nil {
+		many := len(hs) > fewHints
 		for len(hs) > 0 {
 			text, sent := engine.EncodeHints(n.replica, hs)
 			if _, err := c.Exec(ctx, notify, channel, text); err != nil {
@@ -145,6 +154,9 @@ func (n *notifier) sendOver(ctx context.Context, hs []store.Hint) (left []store.
 			worked = true
 			n.outage.back(sending)
 			hs = hs[sent:]
+		}
+		if many {
+			pause(ctx, hintGap)
 		}
 		hs = n.out.Next(ctx.Done())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,21 +14,31 @@ import (
 )
 
 const (
-	// writerCount is how many batches are on their way at once: while one waits for the
+	// writerCount is how many batches are on their way at most: while one waits for the
 	// server's disk, another is made.
 	writerCount = 2
+	// worthwhile is how many changes a batch has that is sent while another is on its
+	// way: a transaction costs the server as much as some eight changes in it.
+	worthwhile = 16
+	// slow is after what time a smaller batch does not wait for the one before any longer:
+	// that may have met a connection that does not answer.
+	slow = 20 * time.Millisecond
 	// maxBatch is the most changes in one transaction.
 	maxBatch = 128
 	// maxBatchBytes is how much they may hold before one more is left for the next: a
 	// message to the server ends at a gigabyte, and memory long before.
 	maxBatchBytes = 8 << 20
+	// linger is how long a batch waits at most, and not longer than half of what the last
+	// one took, to become as large as those before. It does so where other replicas use
+	// the server meanwhile; alone it would leave the server idle.
+	linger = time.Millisecond
 	// queueLength is how many changes may wait; those beyond wait in their caller.
 	queueLength = 1024
 )
 
 // writers put the changes that wait into one transaction each (group commit), which
-// goes to the server and back in one round trip. There is no artificial wait: a batch
-// is what came in while those before were written.
+// goes to the server and back in one round trip. A batch is what came in while those
+// before were written.
 type writers struct {
 	s     *Engine
 	queue chan *commitJob
@@ -36,9 +47,7 @@ type writers struct {
 
 func (s *Engine) startWriters() *writers {
 	w := &writers{s: s, queue: make(chan *commitJob, queueLength)}
-	for range writerCount {
-		w.done.Go(w.run)
-	}
+	w.done.Go(w.run)
 	return w
 }
 
@@ -63,37 +72,91 @@ func (w *writers) close() {
 	w.done.Wait()
 }
 
-// run works until the queue is closed and empty.
+// run makes batches until the queue is closed and empty.
 func (w *writers) run() {
-	last := 0
+	var busy, usual int    // batches on their way; changes in those before
+	var took time.Duration // by the last one that arrived
+	arrived := make(chan time.Duration, writerCount)
 	for first := range w.queue {
-		jobs := w.collect([]*commitJob{first}, last)
-		last = len(jobs)
-		w.work(jobs)
+		b := batch{jobs: []*commitJob{first}, bytes: first.size()}
+		expected, enough := 0, worthwhile
+		if w.s.present.others.Load() {
+			expected = usual
+		}
+		var lingered, stuck <-chan time.Time
+		for {
+			w.collect(&b, usual)
+			n, full := len(b.jobs), b.full()
+			free := busy == 0 || busy < writerCount && (n >= enough || full)
+			switch {
+			case !free && stuck == nil:
+				stuck = time.After(slow)
+			case free && n < expected && !full && lingered == nil:
+				lingered = time.After(min(linger, took/2))
+			}
+			if free && (n >= expected || full) {
+				break
+			}
+			queue := w.queue
+			if full {
+				queue = nil
+			}
+			select {
+			case j, open := <-queue:
+				b.add(j, open)
+			case took = <-arrived:
+				busy--
+			case <-lingered:
+				expected = 0
+			case <-stuck:
+				enough = 0
+			}
+		}
+		usual = max(len(b.jobs), usual*7/8)
+		busy++
+		w.done.Go(func() {
+			begin := time.Now()
+			w.work(b.jobs)
+			arrived <- time.Since(begin)
+		})
 	}
+}
+
+// batch is what becomes one transaction.
+type batch struct {
+	jobs   []*commitJob
+	bytes  int
+	closed bool // nothing more will come
+}
+
+// add takes what came from the queue.
+func (b *batch) add(j *commitJob, open bool) {
+	if b.closed = !open; open {
+		b.jobs, b.bytes = append(b.jobs, j), b.bytes+j.size()
+	}
+}
+
+// full tells whether nothing more is added.
+func (b *batch) full() bool {
+	return len(b.jobs) >= maxBatch || b.bytes >= maxBatchBytes || b.closed
 }
 
 // collect takes what else is queued. The callers that the last batch woke up have had
 // no processor yet to come back with their next change: while the batch is smaller
-// than the last one it lets them run first.
-func (w *writers) collect(jobs []*commitJob, last int) []*commitJob {
-	bytes := jobs[0].size()
-	for yields := 0; len(jobs) < maxBatch && bytes < maxBatchBytes; {
+// than usual it lets them run first.
+func (w *writers) collect(b *batch, usual int) {
+	for yields := 0; !b.full(); {
 		select {
-		case j, ok := <-w.queue:
-			if !ok {
-				return jobs
-			}
-			jobs, bytes = append(jobs, j), bytes+j.size()
+		case j, open := <-w.queue:
+			b.add(j, open)
 		default:
-			if len(jobs) >= last || yields == 2 {
-				return jobs
+			if len(b.jobs) >= usual || yields == 2 {
+				return
 			}
 			yields++
 			runtime.Gosched()
 		}
 	}
-	return jobs
 }
 
 // work makes the changes and tells their callers. Of several of one thread, or with one
@@ -161,7 +224,7 @@ func (w *writers) together(jobs []*commitJob) {
 	}
 	for _, j := range jobs {
 		failed := err
-		if failed == nil {
+		if failed == nil && j.refused != nil {
 			failed = w.s.again(ctx, "reading what was written", func() error {
 				attempt, cancel := context.WithTimeout(ctx, attemptTime)
 				defer cancel()
