@@ -28,6 +28,19 @@ func (s *Engine) checkSettings(ctx context.Context) error {
 	return nil
 }
 
+// checkEncoding refuses a database that cannot keep every text.
+func checkEncoding(ctx context.Context, c *pgx.Conn) error {
+	var encoding string
+	err := c.QueryRow(ctx, `SELECT setting FROM pg_settings WHERE name = 'server_encoding'`).Scan(&encoding)
+	if noRows(err) || err == nil && encoding == "UTF8" {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("the database keeps texts in %s, which cannot keep all: make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", encoding)
+	}
+	return err
+}
+
 // Check implements [store.Store]: it looks at the settings in force, and writes,
 // flushes and reads back one row.
 func (s *Engine) Check(ctx context.Context) error {

@@ -57,7 +57,7 @@ func openReader(ctx context.Context, url string, alone bool) (_ *Reader, err err
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.conn, err = connect(ctx, cfg); err != nil {
+	if r.conn, err = connectForLong(ctx, cfg); err != nil {
 		return nil, err
 	}
 	if err := unfinished(ctx, r.conn); err != nil {
@@ -88,6 +88,23 @@ func connect(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
 		err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return c, err
+}
+
+// connectForLong is connect for statements and transactions that take as long as there
+// are rows, and wait for the other side: limits that role or database have for servers do
+// not hold for them.
+func connectForLong(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
+	c, err := connect(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, limit := range []string{"statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"} {
+		_, err := c.Exec(ctx, "SET "+limit+" = 0")
+		if _, refused := errors.AsType[*pgconn.PgError](err); err != nil && !refused { // PostgreSQL 16 and relatives lack some
+			return nil, errors.Join(err, c.Close(ctx))
+		}
+	}
+	return c, nil
 }
 
 // closing is how long it may take to say good-bye.

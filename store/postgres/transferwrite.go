@@ -41,7 +41,7 @@ func openWriter(ctx context.Context, url string, texts func([]byte) ([4]string, 
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	if w.conn, err = connect(ctx, cfg); err != nil {
+	if w.conn, err = connectForLong(ctx, cfg); err != nil {
 		return nil, err
 	}
 	if err := migrate(ctx, cfg); err != nil {

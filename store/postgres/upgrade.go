@@ -34,7 +34,11 @@ func migrate(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(foreignTables(ctx, conn), conn.Close(ctx)); err != nil {
+	err = foreignTables(ctx, conn)
+	if err == nil {
+		err = checkEncoding(ctx, conn)
+	}
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
 		return err
 	}
 	p, err := provider(db)
