@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/arcd-io/arcd/internal/pgtest"
+	"github.com/arcd-io/arcd/store"
 	"github.com/arcd-io/arcd/store/postgres"
 )
 
@@ -53,5 +55,41 @@ func TestNoTimeLimits(t *testing.T) {
 		})
 	if err != nil || limits < 2 {
 		t.Errorf("%d limits: %v", limits, err)
+	}
+}
+
+// TestRefusedLater: a server that does not let a running replica in any more (a changed
+// password, say) is one that is away.
+func TestRefusedLater(t *testing.T) {
+	at := pgtest.Database(t)
+	s := open(t, at)
+	defer closeIt(t, s)
+	th := newThread(t, s)
+	c, err := pgx.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	admin := func(text string) {
+		t.Helper()
+		if _, err := c.Exec(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin(`CREATE ROLE guest LOGIN SUPERUSER`)
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User("guest")
+	guest := open(t, u.String())
+	defer closeIt(t, guest)
+	admin(`ALTER ROLE guest NOLOGIN`)
+	admin(`SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guest'`)
+	guest.Hasten() // or it would be tried for ten seconds
+	for range 20 { // the first find connections that were cut
+		if _, err := guest.Thread(t.Context(), th.ID); !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("Thread: %v, want ErrUnavailable", err)
+		}
 	}
 }

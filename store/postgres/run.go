@@ -82,6 +82,9 @@ func (s *Engine) again(ctx context.Context, what string, f func() error) error {
 			return err
 		}
 		kind := passing(err)
+		if _, refused := errors.AsType[*pgconn.ConnectError](err); refused {
+			kind = connection // whatever the server has against us now, it took us at the start
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
