@@ -2,10 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/arcd-io/arcd/auth"
+	"github.com/arcd-io/arcd/internal/outcome"
 )
 
 // keysCommand groups the commands about signing keys.
@@ -43,7 +47,10 @@ func (k *keysRotate) run(ctx context.Context, io *console) (any, error) {
 	if k.KeyFile != "" {
 		file = k.KeyFile
 	}
-	io.noteNewFile(file)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil, outcome.Errorf(outcome.FileNotFound, "There is no key file %s.", file).Because(err).
+			Suggest("Give the server's configuration with --config, or its key file with --key-file; a server makes the file at its first start.")
+	}
 	if err := auth.RotateKeys(file); err != nil {
 		return nil, fmt.Errorf("rotating the keys in %s: %w", file, err)
 	}

@@ -101,14 +101,18 @@ func (s *storeCheck) run(ctx context.Context, c *console) (_ any, err error) {
 	if err != nil {
 		return nil, s.failed(c, err)
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
+	defer func() {
+		if closed := r.Close(); err == nil {
+			err = closed
+		}
+	}()
 	checked, err := transfer.Check(ctx, r, c.progress())
 	if err != nil {
 		return nil, s.failed(c, err)
 	}
 	data := checkedStore{place.String(), checked.Total == 0, checked}
 	if checked.Total > 0 {
-		return data, outcome.Errorf(outcome.CheckFailed, "%d things are wrong with %s.", checked.Total, place).
+		return data, outcome.Errorf(outcome.CheckFailed, "%s is not whole (findings: %d).", place, checked.Total).
 			Suggest("Read data.findings. Keep a copy before you change anything; a backup from before is the safest cure.")
 	}
 	return data, nil

@@ -14,7 +14,7 @@ var _ transfer.Examiner = (*Reader)(nil)
 // Query implements [transfer.Examiner].
 func (r *Reader) Query(ctx context.Context, text string, args []any, each func(values []any) error) error {
 	var values []any
-	return r.conn.query(strings.ReplaceAll(text, "$", "?"), args, func(row []driver.Value) error {
+	return explain(r.conn.query(strings.ReplaceAll(text, "$", "?"), args, func(row []driver.Value) error {
 		values = values[:0]
 		for _, v := range row {
 			values = append(values, v)
@@ -23,7 +23,7 @@ func (r *Reader) Query(ctx context.Context, text string, args []any, each func(v
 			return err
 		}
 		return each(values)
-	})
+	}))
 }
 
 // Rules implements [transfer.Examiner].

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -84,7 +85,7 @@ type check struct {
 	told     map[string]int // findings of a rule so far
 }
 
-// Check reads everything and tells what is wrong. A server may go on with the store
+// Check reads everything it can and tells what is wrong. A server may go on with the store
 // meanwhile: what is checked is one moment. progress may be nil.
 func Check(ctx context.Context, x Examiner, progress func(Progress)) (Checked, error) {
 	if progress == nil {
@@ -100,6 +101,10 @@ func Check(ctx context.Context, x Examiner, progress func(Progress)) (Checked, e
 	}
 	if err == nil {
 		err = c.logs(ctx)
+	}
+	if errors.Is(err, ErrDamaged) { // a page that nothing can be read from
+		c.found(Finding{Rule: "storage", Detail: "the rest cannot be read: " + err.Error()})
+		err = nil
 	}
 	return c.out, err
 }

@@ -2,6 +2,10 @@ package transfer_test
 
 import (
 	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	_ "modernc.org/sqlite"
@@ -109,6 +113,40 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCheckOfTornPages: whatever page of a file is overwritten, the check says so; the
+// file is not opened, or has findings.
+func TestCheckOfTornPages(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "arcd.db")
+	p := sqlitePlace(file)
+	s := p.open(t)
+	fill(t, s, 12)
+	mustClose(t, s)
+	whole := ok(os.ReadFile(file))(t)
+	const page = 4096
+	for at := 0; at < len(whole); at += page {
+		torn := slices.Clone(whole)
+		for i := range page {
+			torn[at+i] ^= byte(i*7 + at/page + 1)
+		}
+		if err := os.WriteFile(file, torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := p.reader(t.Context(), false)
+		if errors.Is(err, transfer.ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			t.Errorf("page %d: opening: %v", at/page, err)
+			continue
+		}
+		checked, err := transfer.Check(t.Context(), r.(transfer.Examiner), nil)
+		if err != nil || checked.Total == 0 {
+			t.Errorf("page %d: %d findings, %v", at/page, checked.Total, err)
+		}
+		_ = r.Close()
 	}
 }
 
