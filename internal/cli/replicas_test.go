@@ -69,6 +69,21 @@ func TestHintsShown(t *testing.T) {
 	}
 }
 
+// TestPublicURLs: a server whose public_url is not that of the others says so.
+func TestPublicURLs(t *testing.T) {
+	t.Chdir(t.TempDir())
+	config := "auth: {issuer: {enabled: true}}\nlog: {format: json}\nstore: " + pgtest.Database(t) + "\nstore_unsafe: true\npublic_url: "
+	for _, c := range []struct {
+		url  string
+		want bool
+	}{{"http://127.0.0.1:1", false}, {"http://127.0.0.1:1/", false}, {"http://127.0.0.1:2", true}} {
+		s := serve(t, "--config", file(t, "arcd.yaml", config+c.url+"\n"))
+		if got := strings.Contains(s.log.String(), `"event":"other_public_url"`); got != c.want {
+			t.Errorf("%s: warned %v, want %v", c.url, got, c.want)
+		}
+	}
+}
+
 // TestCallLimit serves with a limit on either store: two servers on one database count
 // together.
 func TestCallLimit(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -272,6 +273,30 @@ func (a *app) logStore(ctx context.Context) {
 		event.Int64("tables_version", tables)
 	}
 	event.Msg("the state is in " + place.String())
+	if a.settings.sharedStore() {
+		a.comparePublicURL(ctx)
+	}
+}
+
+// comparePublicURL warns if a server that shares the store has been started within a day
+// with another public URL: it is the issuer of tokens, so that callers of one are nobody
+// to the other.
+func (a *app) comparePublicURL(ctx context.Context) {
+	const kind = "public_url"
+	own, now := a.settings.baseURL(), a.store.Now()
+	marks, err := a.store.Marks(ctx, kind, now)
+	for _, m := range marks {
+		if m.Value != own {
+			a.log.Warn().Str("event", "other_public_url").Str("public_url", own).Str("other", m.Value).
+				Msg("a server that shares the store was started with another public_url, not long ago; with two at once tokens and tasks of one are unknown at the other")
+		}
+	}
+	if err == nil {
+		err = a.store.SetMark(ctx, store.Mark{Kind: kind, Value: own, Expires: now.Add(24 * time.Hour)})
+	}
+	if err != nil {
+		a.log.Warn().Str("event", "public_url_unknown").Err(err).Msg("whether others have the same public_url is not known")
+	}
 }
 
 // openProviders sets up the trusted providers, which the token service is one of.
