@@ -140,6 +140,8 @@ func (s *Engine) batch(ctx context.Context, what string, build func(b *pgx.Batch
 // send is batch for those in the gate.
 func (s *Engine) send(ctx context.Context, what string, build func(b *pgx.Batch)) (unsure bool, err error) {
 	var last error
+	ctx, stop := s.untilEnd(ctx)
+	defer stop()
 	err = s.again(ctx, what, func() error {
 		unsure = unsure || last != nil && passing(last) == connection
 		b := &pgx.Batch{}

@@ -45,7 +45,7 @@ func checkEncoding(ctx context.Context, c *pgx.Conn) error {
 // flushes and reads back one row.
 func (s *Engine) Check(ctx context.Context) error {
 	var wrote, read int64
-	err := s.write(ctx, "checking the store", func(tx pgx.Tx) error {
+	err := s.write(ctx, "checking the store", func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `UPDATE probe SET beat = beat + 1 WHERE id = 1 RETURNING beat`).Scan(&wrote)
 	})
 	if err == nil {

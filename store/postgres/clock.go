@@ -52,7 +52,9 @@ func (s *Engine) startClock(ctx, background context.Context) error {
 			case <-background.Done():
 				return
 			case <-ticker.C:
-				_ = s.askTime(background) // the clocks run on meanwhile
+				asking, cancel := context.WithTimeout(background, attemptTime)
+				_ = s.askTime(asking) // the clocks run on meanwhile
+				cancel()
 			}
 		}
 	})

@@ -166,7 +166,7 @@ func (s *Engine) wasMade(ctx context.Context, q querier, j *commitJob) (bool, er
 // of its own.
 func (s *Engine) commitAlone(ctx context.Context, j *commitJob) error {
 	tries := 0
-	err := s.write(ctx, "writing a thread", func(tx pgx.Tx) error {
+	err := s.write(ctx, "writing a thread", func(ctx context.Context, tx pgx.Tx) error {
 		tries++
 		j.unsure = tries > 1
 		j.refused = nil

@@ -28,6 +28,7 @@ type cutter struct {
 
 	// Set before it is armed:
 	hang bool   // it does not cut, but says nothing more
+	mute bool   // from then on it says nothing more on any connection, whatever the server says
 	then func() // called before
 }
 
@@ -86,6 +87,10 @@ func (c *cutter) pass(client net.Conn) {
 			continue // it has more to say
 		}
 		word := c.word.Load()
+		if c.mute && c.cuts.Load() > 0 {
+			_, _ = io.Copy(io.Discard, server)
+			return
+		}
 		if word != nil && said[end+5] == 'I' && bytes.Contains(said, []byte(*word)) && c.word.CompareAndSwap(word, nil) {
 			c.cuts.Add(1)
 			if c.then != nil {
@@ -245,6 +250,49 @@ func TestSilentConnection(t *testing.T) {
 	}
 	if err := <-first; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCloseOfASilentServer: who closes does not wait for long for a server that says
+// nothing more, whatever is on its way or queued, and tells nobody that it was done.
+func TestCloseOfASilentServer(t *testing.T) {
+	t.Parallel()
+	c, through := cutting(t, pgtest.Database(t))
+	c.hang, c.mute = true, true
+	silence := make(chan struct{})
+	c.then = func() { close(silence) }
+	s, err := postgres.Open(t.Context(), postgres.Config{URL: through, Unsafe: true, Hints: silent{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	th := newThread(t, s)
+	c.lose("SELECT 1\x00")
+	const callers = 6
+	told := make(chan error, callers)
+	commit := func(key *store.Key) {
+		ch := addItem(th)
+		ch.Key = key
+		_, err := s.Commit(t.Context(), ch)
+		told <- err
+	}
+	go commit(nil)
+	<-silence
+	for range callers - 2 {
+		go commit(nil) // one after the other, because it is the same thread
+	}
+	go commit(&store.Key{Owner: "o", Name: "k", Expires: epoch.Add(time.Hour), Replace: true})
+	begin := time.Now()
+	s.Hasten()
+	for range callers {
+		if err := <-told; !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a change gives %v, want ErrUnavailable", err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it was closed after %v", took)
 	}
 }
 

@@ -148,7 +148,10 @@ func (n *notifier) sendOver(ctx context.Context, hs []store.Hint) (left []store.
 		many := len(hs) > fewHints
 		for len(hs) > 0 {
 			text, sent := engine.EncodeHints(n.replica, hs)
-			if _, err := c.Exec(ctx, notify, channel, text); err != nil {
+			attempt, cancel := context.WithTimeout(ctx, attemptTime)
+			_, err := c.Exec(attempt, notify, channel, text)
+			cancel()
+			if err != nil {
 				return hs, worked, err
 			}
 			worked = true

@@ -82,6 +82,8 @@ type Engine struct {
 
 	closing  chan struct{} // closed by Hasten
 	closeOne sync.Once
+	ending   context.Context // ends attemptTime after Hasten, with all that still waits for an answer
+	end      context.CancelFunc
 }
 
 var (
@@ -110,11 +112,13 @@ func open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	s := &Engine{cfg: cfg, log: cfg.Log, closing: make(chan struct{})}
+	s.ending, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	if s.pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
+			s.end()
 			s.pool.Close()
 		}
 	}()
@@ -189,11 +193,18 @@ func CheckURL(url string) error {
 	return err
 }
 
-// Hasten says that Close will follow: nobody waits any more for a server that is away.
-func (s *Engine) Hasten() { s.closeOne.Do(func() { close(s.closing) }) }
+// Hasten says that Close will follow: nobody waits any more for a server that is away, and
+// from attemptTime on for none that says nothing. What becomes of changes that are on
+// their way or queued by then is unknown.
+func (s *Engine) Hasten() {
+	s.closeOne.Do(func() {
+		close(s.closing)
+		time.AfterFunc(attemptTime, s.end)
+	})
+}
 
 // Close implements [store.Store]. It waits for the changes that are queued and the
-// reads that run.
+// reads that run; see [Engine.Hasten] for how long.
 func (s *Engine) Close() error {
 	s.Hasten()
 	if !s.gate.Shut() {
@@ -202,8 +213,25 @@ func (s *Engine) Close() error {
 	s.w.close()
 	s.stop()
 	s.work.Wait()
-	s.pool.Close()
+	s.end()
+	s.closePool()
 	return nil
+}
+
+// closePool takes leave of the server. Where that says nothing the pool would wait for 15 s
+// for the connections on which an answer is missing.
+func (s *Engine) closePool() {
+	closed := make(chan struct{})
+	go func() {
+		s.pool.Close()
+		close(closed)
+	}()
+	timer := time.NewTimer(pingTime)
+	defer timer.Stop()
+	select {
+	case <-closed:
+	case <-timer.C:
+	}
 }
 
 // noRows tells whether a row is not there.

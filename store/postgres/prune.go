@@ -37,7 +37,7 @@ func (s *Engine) Prune(ctx context.Context, now, endedBefore time.Time, limit in
 	for err == nil && deleted < limit {
 		var gone []string
 		more := false
-		err = s.write(ctx, "pruning", func(tx pgx.Tx) (err error) {
+		err = s.write(ctx, "pruning", func(ctx context.Context, tx pgx.Tx) (err error) {
 			gone, more, err = s.pruneSome(ctx, tx, endedBefore, min(limit-deleted, pruneAtOnce))
 			return err
 		})
@@ -56,7 +56,7 @@ func (s *Engine) Prune(ctx context.Context, now, endedBefore time.Time, limit in
 func (s *Engine) pruneKeys(ctx context.Context, now time.Time, limit int) error {
 	for {
 		gone := 0
-		err := s.write(ctx, "pruning keys", func(tx pgx.Tx) error {
+		err := s.write(ctx, "pruning keys", func(ctx context.Context, tx pgx.Tx) error {
 			tag, err := tx.Exec(ctx, pruneKeys, now.UnixMilli(), limit)
 			gone = int(tag.RowsAffected())
 			return err

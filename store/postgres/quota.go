@@ -48,7 +48,7 @@ func (s *Engine) Take(ctx context.Context, asks []store.Ask, now time.Time) ([]i
 	if err != nil {
 		return nil, err
 	}
-	s.pruneQuota(ctx, now)
+	s.pruneQuota(now)
 	took := make([]int64, len(asks))
 	for i, a := range asks {
 		took[i] = min(a.Want, got[a.Key])
@@ -124,11 +124,11 @@ DELETE FROM quota WHERE key IN (SELECT key FROM filled)`
 
 // pruneQuota now and then removes full buckets. Nobody waits for it but Close, and what
 // it does not get done the next one does.
-func (s *Engine) pruneQuota(ctx context.Context, now time.Time) {
+func (s *Engine) pruneQuota(now time.Time) {
 	if !s.quota.due(now) || s.gate.Enter() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ctx, cancel := context.WithTimeout(s.ending, patience)
 	go func() {
 		defer s.gate.Leave()
 		defer cancel()

@@ -87,7 +87,9 @@ func (p *presence) look(ctx context.Context, q querier) error {
 		}
 		return nil
 	})
-	p.others.Store(servers > 0)
+	if err == nil { // or there may be others whose rows were not read
+		p.others.Store(servers > 0)
+	}
 	if err != nil || p.role == copyRole {
 		return err
 	}
@@ -133,7 +135,11 @@ func (s *Engine) startReplica(ctx, background context.Context) error {
 				cancel()
 				return
 			case <-ticker.C:
-				if err := p.announce(background, s.pool); excluded(err) && s.gate.Fatal.CompareAndSwap(nil, &err) {
+				// Over a connection that says nothing the row would run out.
+				announcing, cancel := context.WithTimeout(background, renewReplica)
+				err := p.announce(announcing, s.pool)
+				cancel()
+				if excluded(err) && s.gate.Fatal.CompareAndSwap(nil, &err) {
 					s.log.Error().Err(err).Msg("store stopped")
 				}
 			}

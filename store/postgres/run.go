@@ -27,6 +27,8 @@ func (s *Engine) read(ctx context.Context, what string, f func(q querier) error)
 		return err
 	}
 	defer s.gate.Leave()
+	ctx, stop := s.untilEnd(ctx)
+	defer stop()
 	return s.again(ctx, what, func() error {
 		attempt, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
@@ -48,19 +50,34 @@ func (w within) QueryRow(_ context.Context, text string, args ...any) pgx.Row {
 	return w.pool.QueryRow(w.ctx, text, args...)
 }
 
+// untilEnd gives a context that ends with ctx, or when the engine waits no longer.
+func (s *Engine) untilEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.ending, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // write runs f in a transaction (READ COMMITTED) and commits it. Where that fails
-// for a reason that passes, all of it is done again: f must begin anew each time. An
-// error that f itself makes (store.ErrConflict) undoes the transaction.
+// for a reason that passes, all of it is done again: f must begin anew each time, and use
+// the context that it is given. An error that f itself makes (store.ErrConflict) undoes
+// the transaction.
 //
 // Where the connection is lost during the commit nobody knows whether it was made,
 // and it may be made twice: f must be such that this does no harm.
-func (s *Engine) write(ctx context.Context, what string, f func(tx pgx.Tx) error) error {
+func (s *Engine) write(ctx context.Context, what string, f func(ctx context.Context, tx pgx.Tx) error) error {
 	if err := s.gate.Enter(); err != nil {
 		return err
 	}
 	defer s.gate.Leave()
+	ctx, stop := s.untilEnd(ctx)
+	defer stop()
 	return s.again(ctx, what, func() error {
-		return pgx.BeginFunc(ctx, s.pool, f)
+		attempt, cancel := context.WithTimeout(ctx, transactionTime)
+		defer cancel()
+		return pgx.BeginFunc(attempt, s.pool, func(tx pgx.Tx) error { return f(attempt, tx) })
 	})
 }
 
@@ -71,6 +88,9 @@ const (
 	// without a word (its machine is off, the network is cut) never says so: what has
 	// waited for so long is tried again over another connection.
 	attemptTime = patience / 2
+	// transactionTime is the same for a transaction of several round trips, which may
+	// remove a lot.
+	transactionTime = 3 * patience
 )
 
 // again calls f until it works, or fails for good, or patience ends.
@@ -85,7 +105,7 @@ func (s *Engine) again(ctx context.Context, what string, f func() error) error {
 		if _, refused := errors.AsType[*pgconn.ConnectError](err); refused {
 			kind = connection // whatever the server has against us now, it took us at the start
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && s.ending.Err() == nil {
 			return ctx.Err()
 		}
 		if kind == forGood || time.Now().After(end) || kind == connection && s.isClosing() {

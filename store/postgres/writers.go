@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -195,7 +196,7 @@ func split(jobs []*commitJob) (now, later []*commitJob) {
 // together makes changes in one transaction. If one of them breaks it, each is made
 // alone, so that it takes no other down.
 func (w *writers) together(jobs []*commitJob) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(w.s.ending, 3*patience)
 	defer cancel()
 	how := quick
 	err := w.s.again(ctx, "writing threads", func() error {
@@ -230,6 +231,9 @@ func (w *writers) together(jobs []*commitJob) {
 				defer cancel()
 				return w.s.resolve(attempt, w.s.pool, j)
 			})
+			if failed != nil && ctx.Err() != nil { // the look at the jobs before it took all the time
+				failed = fmt.Errorf("%w: %w", store.ErrUnavailable, failed)
+			}
 		}
 		if failed == nil {
 			failed = j.refused
