@@ -17,8 +17,9 @@ func (w *work) receive(ctx context.Context) (arc.Message, error) {
 	for {
 		if w.tail == nil { // the next message of a chat is a turn of its own
 			switch m, ok, err := w.unread(ctx); {
-			case errors.Is(err, ErrOutage) && wait(ctx, lookAgain, w.ctx.Done()) && w.ctx.Err() == nil:
-				continue
+			case errors.Is(err, ErrOutage):
+				wait(ctx, lookAgain, w.ctx.Done())
+				continue // if one of them has ended, unread tells why
 			case ok || err != nil:
 				return m, err
 			}

@@ -154,6 +154,30 @@ func TestATurnWaitsForWhatItReads(t *testing.T) {
 	})
 }
 
+// TestReceiveEndsInAnOutage: who does not want to wait any longer for its caller is told
+// so, although the store cannot be read.
+func TestReceiveEndsInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		view := shareSQLite(t, 1)[0]
+		told := make(chan error, 1)
+		w := replica(t, view, methods.Config{Agents: map[string]methods.Agent{"a": {Runner: methods.RunnerFunc(
+			func(ctx context.Context, t *methods.Turn) error {
+				ctx, cancel := context.WithTimeout(ctx, 4500*time.Millisecond)
+				defer cancel()
+				view.away.Store(true)
+				_, err := t.Receive(ctx)
+				view.away.Store(false)
+				told <- err
+				return nil
+			})}}})
+		id := w.create("a", "x")
+		if err := <-told; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Receive: %v, want that its time is over", err)
+		}
+		w.until(id, arc.TaskCompleted)
+	})
+}
+
 // TestALostLeaseIsFenced: what a replica cannot renew because it alone is cut off,
 // another one takes over; the first then stores nothing more.
 func TestALostLeaseIsFenced(t *testing.T) {
