@@ -208,8 +208,9 @@ func (s *Server) Start() error {
 	if s.cmd != nil {
 		return errors.New("pgtest: the server runs already")
 	}
+	first := s.port == 0
 	for range 5 { // a port that was free may be taken meanwhile
-		if s.port == 0 {
+		if first {
 			var err error
 			if s.port, err = FreePort(); err != nil {
 				return err
