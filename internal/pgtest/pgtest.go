@@ -276,9 +276,6 @@ func (s *Server) URL(database string) string {
 	return fmt.Sprintf("postgres://arcd@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
 }
 
-// Port is where it listens, on 127.0.0.1.
-func (s *Server) Port() int { return s.port }
-
 // Stop ends it as an administrator in a hurry does: connections are cut, and what was
 // committed is there at the next start (SIGINT, "fast shutdown").
 func (s *Server) Stop() { s.end(os.Interrupt) }
